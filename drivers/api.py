@@ -1,0 +1,144 @@
+"""All that a driver's author imports, beside ``drivers.wire`` and ``gateway.model``.
+
+A codec never touches a socket, a file or a clock. Bytes and the moment go in; reports, bytes to send
+and the next deadline come out. The session owns the wire.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from gateway.model.events import RadioEvent
+from gateway.model.identity import RadioId
+from gateway.model.quantities import Instant
+
+
+class Transport(StrEnum):
+    """What can carry a protocol's bytes."""
+
+    SERIAL = "serial"
+    TCP_CLIENT = "tcp_client"
+    TCP_SERVER = "tcp_server"
+    UDP = "udp"
+    REPLAY = "replay"
+
+
+class Moment(NamedTuple):
+    """When something happened: ``mono`` for deadlines, ``at`` to complete dates and stamp events."""
+
+    mono: float  # seconds, never goes back
+    at: Instant  # wall clock, UTC
+
+
+class Report(NamedTuple):
+    """Something a radio said.
+
+    ``receipt`` is what the session hands to ``Codec.accept`` once the event is on disk; None where
+    the protocol knows no acknowledgement. ``same_as`` names the press or the report as the peer
+    does (its serial number, its time): equal texts from one radio are the same thing sent again.
+    None means that the protocol gives nothing to tell by, and a window of time decides.
+    """
+
+    event: RadioEvent
+    receipt: int | None = None
+    same_as: str | None = None
+
+
+class Heard(NamedTuple):
+    """A radio showed that it is alive, and said nothing worth an event (a heartbeat).
+
+    The session answers it at once: nothing has to be on disk first.
+    """
+
+    radio_id: RadioId
+
+
+class Reject(NamedTuple):
+    """Bytes that were not taken, counted under ``reason`` (a short stable word: ``checksum``,
+    ``length``, ``overrun``, ``not_allowed``, ``unsupported`` …); ``detail`` is for the technician."""
+
+    reason: str
+    detail: str
+    data: bytes = b""
+
+
+Output = Report | Heard | Reject
+
+
+class Codec(Protocol):
+    """One peer's side of one conversation."""
+
+    def receive(self, data: bytes, now: Moment) -> Sequence[Output]:
+        """Take bytes as they come: any split of a stream, or one whole datagram."""
+        ...
+
+    def flush(self, now: Moment) -> Sequence[Output]:
+        """No more bytes will come, or the line fell silent: give what is complete, reject the rest."""
+        ...
+
+    def accept(self, receipt: int) -> None:
+        """The event of ``receipt`` is on disk: queue the protocol's acknowledgement."""
+        ...
+
+    def outgoing(self) -> Sequence[bytes]:
+        """Frames to write now, each whole (a datagram each on UDP); drained by the call."""
+        ...
+
+    def next_deadline(self) -> float | None:
+        """When ``expire`` must run, monotonic seconds; None for never."""
+        ...
+
+    def expire(self, now: Moment) -> Sequence[Output]:
+        """A deadline has come: heartbeats, retries, fixes whose epoch is over."""
+        ...
+
+
+class CodecOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of a driver's options: the ``options`` table of a link in the settings.
+
+    Every field has a default and a docstring line with its unit; unknown keys are refused.
+    """
+
+
+OptionsT = TypeVar("OptionsT", bound=CodecOptions)
+
+
+class Handles(NamedTuple):
+    """One line of the driver's page: a message, what becomes of it, and how sure we are."""
+
+    message: str
+    meaning: str
+    becomes: str = ""  # event types, or what is answered
+    confidence: str = ""  # captured n, specification, one source, conflicting
+
+
+class Driver(msgspec.Struct, Generic[OptionsT], frozen=True, kw_only=True):
+    """The manifest: what a driver is, what carries it and what it can do.
+
+    ``codec`` is called with the options and the link id, once for each peer. ``max_frame`` bounds
+    every buffer, in bytes. ``speaks_first`` is true where the codec has bytes to send on opening.
+    ``has_receipts`` is true where a radio waits for our acknowledgement.
+    """
+
+    name: str
+    title: str
+    title_zh: str
+    spec: str
+    transports: frozenset[Transport]
+    options: type[OptionsT]
+    codec: Callable[[OptionsT, str], Codec]
+    max_frame: int
+    has_receipts: bool = False
+    speaks_first: bool = False
+    grade: str = "bronze"  # bronze, silver, gold, platinum: docs/drivers/README.md
+    handles: tuple[Handles, ...] = ()
+    refuses: tuple[Handles, ...] = ()
+    serial_baud: int = 9600
+    wiring: str = ""
+    example: str = ""  # a [[link]] table that `check` accepts
+
+    def new_codec(self, options: dict[str, Any], link_id: str) -> Codec:
+        """A codec from an ``options`` table; raises msgspec.ValidationError naming the key."""
+        return self.codec(msgspec.convert(options, self.options), link_id)

@@ -1,0 +1,27 @@
+"""The checks that protocols put on their frames, by the name of the protocol that prints them."""
+
+from functools import reduce
+from operator import xor
+
+
+def xor8(data: bytes) -> int:
+    """XOR of all bytes: NMEA 0183 sentences, JT/T 808 frames."""
+    return reduce(xor, data, 0)
+
+
+def ones_complement16(data: bytes) -> int:
+    """Ones complement of the ones-complement sum of 16-bit big-endian words: HRNP packets.
+
+    An odd last byte counts as the high half of a word whose low half is 0.
+    """
+    if len(data) & 1:
+        data += b"\0"
+    total = sum(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def hdap8(data: bytes) -> int:
+    """HDAP message check over opcode, length and payload: 33h + NOT(sum of bytes), low 8 bits."""
+    return (0x33 + (~sum(data) & 0xFF)) & 0xFF

@@ -1,0 +1,5 @@
+"""``python -m gateway`` is ``pdt-gateway``."""
+
+from gateway.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""Ways in: serial, TCP, UDP, replay. A link moves bytes and knows nothing of what they mean."""

@@ -1,0 +1,127 @@
+"""An emergency is a state, not a message: raised, refreshed, ended by the radio, taken, closed.
+
+Only a person closes one. No time-out, no restart and no retention does. The transitions are pure
+functions here; the outbox keeps the state, the pipeline decides which report belongs to which.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from gateway.model.events import (
+    EmergencyClosed,
+    EmergencyEnded,
+    EmergencyKind,
+    EmergencyRaised,
+    EmergencyTaken,
+    Fix,
+    Verdict,
+)
+from gateway.model.identity import EventId, RadioId, UnitId
+from gateway.model.quantities import Instant
+
+EmergencyPhase = Literal["open", "taken", "closed"]
+
+
+class Emergency(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The current state of one emergency; its ``emergency_id`` is the id of the raising event.
+
+    ``phase`` is what people did; ``ended_at`` is what the radio said, and changes no phase.
+    ``fix`` is the place sent with the alarm or the last known one, ``refreshed_at`` the last frame
+    of the same press, ``frames`` how many frames brought it.
+    """
+
+    emergency_id: EventId
+    phase: EmergencyPhase
+    site: str
+    link_id: str
+    driver: str
+    radio_id: RadioId
+    unit_id: UnitId | None = None
+    unit_name: str | None = None
+    team: str | None = None
+    kind: EmergencyKind
+    raw_code: str | None = None
+    talkgroup_id: str | None = None
+    fix: Fix | None = None
+    is_drill: bool
+    verified: bool
+    doubt: str | None = None
+    raised_at: Instant
+    refreshed_at: Instant
+    frames: int
+    ended_at: Instant | None = None
+    taken_at: Instant | None = None
+    taken_by: str | None = None
+    closed_at: Instant | None = None
+    closed_by: str | None = None
+    verdict: Verdict | None = None
+    note: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """True until a person has closed it."""
+        return self.phase != "closed"
+
+
+def raised(event: EmergencyRaised) -> Emergency:
+    """The state that a raising event begins."""
+    return Emergency(
+        emergency_id=event.event_id,
+        phase="open",
+        site=event.site,
+        link_id=event.link_id,
+        driver=event.driver,
+        radio_id=event.radio_id,
+        unit_id=event.unit_id,
+        unit_name=event.unit_name,
+        team=event.team,
+        kind=event.kind,
+        raw_code=event.raw_code,
+        talkgroup_id=event.talkgroup_id,
+        fix=event.fix,
+        is_drill=event.is_drill,
+        verified=event.verified,
+        doubt=event.doubt,
+        raised_at=event.received_at,
+        refreshed_at=event.received_at,
+        frames=1,
+    )
+
+
+def refreshed(state: Emergency, event: EmergencyRaised) -> Emergency:
+    """Another frame of the same press: counts it, takes a place sent with it, closes nothing."""
+    sent_place = event.fix if event.fix is not None and event.fix.age_s is None else None
+    return msgspec.structs.replace(
+        state,
+        refreshed_at=max(state.refreshed_at, event.received_at),
+        frames=state.frames + 1,
+        fix=sent_place or state.fix,
+        talkgroup_id=state.talkgroup_id or event.talkgroup_id,
+        verified=state.verified or event.verified,
+        doubt=None if event.verified else state.doubt,
+    )
+
+
+def ended(state: Emergency, event: EmergencyEnded) -> Emergency:
+    """The radio says that it is over; the entry stays open for a person."""
+    return msgspec.structs.replace(state, ended_at=event.received_at)
+
+
+def taken(state: Emergency, event: EmergencyTaken) -> Emergency:
+    """A person takes it; taking over from another person is allowed and recorded."""
+    return msgspec.structs.replace(
+        state, phase="taken", taken_at=event.received_at, taken_by=event.by
+    )
+
+
+def closed(state: Emergency, event: EmergencyClosed) -> Emergency:
+    """A person closes it with a verdict."""
+    return msgspec.structs.replace(
+        state,
+        phase="closed",
+        closed_at=event.received_at,
+        closed_by=event.by,
+        verdict=event.verdict,
+        note=event.note,
+    )
