@@ -1,0 +1,1 @@
+"""The bench: emulated devices, a rig that can be unplugged, scenarios a technician can read."""

@@ -1,0 +1,1 @@
+"""The emulated town: teams, streets, walks, a button press."""

@@ -1,0 +1,1 @@
+"""The desk: the live page and its API."""

@@ -1,0 +1,1 @@
+"""From bytes to committed events: sessions, supervisor, pipeline, live board, bus, metrics."""

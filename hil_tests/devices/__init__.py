@@ -1,0 +1,1 @@
+"""One emulated device a protocol, each a small state machine."""

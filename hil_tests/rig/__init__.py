@@ -1,0 +1,1 @@
+"""What devices hang on: ptys that can be unplugged, a fault proxy."""

@@ -1,0 +1,325 @@
+"""The settings: one TOML file, every key with its default and its unit in the name.
+
+Unknown keys are errors with a suggestion. Secrets come from files (``…_file``), never inline. A wrong
+setting raises ``ConfigError`` naming file, key, what was found and what would be right.
+"""
+
+import difflib
+import ipaddress
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from gateway.errors import ConfigError
+from gateway.model.identity import SLUG
+
+Slug = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+PositiveS = Annotated[float, msgspec.Meta(gt=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the settings file; a key that is not listed here is refused."""
+
+
+class SiteSettings(Table, frozen=True, kw_only=True):
+    """Which site this is. ``zone`` is used for showing times; everything is stored in UTC."""
+
+    id: Slug
+    name: str = ""
+    zone: str = "Asia/Shanghai"
+    data_dir: str = "var"  # relative to the settings file
+    units_file: str = ""  # units, teams, radios, sites; relative to the settings file
+    map_file: str = ""  # GeoJSON (or PMTiles) base map; relative to the settings file
+
+
+class LinkSettings(Table, frozen=True, kw_only=True, tag_field="transport"):
+    """One way in. ``options`` are the driver's own; ``silent_after_s`` without a byte is silence."""
+
+    id: Slug
+    driver: str
+    silent_after_s: PositiveS = 30.0
+    frame_timeout_s: PositiveS = 8.0  # an unfinished frame older than this is given up
+    options: dict[str, Any] = {}
+
+
+class SerialSettings(LinkSettings, frozen=True, kw_only=True, tag="serial"):
+    """A serial port by its stable path (``/dev/serial/by-id/…``), opened exclusively, 8N1."""
+
+    port: str
+    baud: Count | None = None  # the driver's usual speed when absent
+
+
+class TcpClientSettings(LinkSettings, frozen=True, kw_only=True, tag="tcp_client"):
+    """We connect to ``host``:``port``."""
+
+    host: str
+    port: Port
+    connect_timeout_s: PositiveS = 10.0
+
+
+class TcpServerSettings(LinkSettings, frozen=True, kw_only=True, tag="tcp_server"):
+    """Peers connect to us. Only addresses of the networks in ``allow`` are heard."""
+
+    listen: str  # "address:port"
+    allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    max_peers: Count = 2000
+    max_peers_per_address: Count = 2000
+
+
+class UdpSettings(LinkSettings, frozen=True, kw_only=True, tag="udp"):
+    """Datagrams. With ``remote`` we speak first to one peer; without it peers speak to us."""
+
+    listen: str = "127.0.0.1:0"
+    remote: str = ""
+    allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    max_peers: Count = 2000
+    peer_idle_s: PositiveS = 600.0  # a source not heard for so long is forgotten
+
+
+class ReplaySettings(LinkSettings, frozen=True, kw_only=True, tag="replay"):
+    """A recording as a link; ``speed`` 1 is the original timing, 0 as fast as possible."""
+
+    file: str
+    speed: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+
+
+AnyLinkSettings = (
+    SerialSettings | TcpClientSettings | TcpServerSettings | UdpSettings | ReplaySettings
+)
+
+
+class OutboxSettings(Table, frozen=True, kw_only=True):
+    """The durable queue. Sizes in bytes, times in seconds."""
+
+    commit_every_s: PositiveS = 0.02  # telemetry waits at most this long for its group commit
+    queue_rows: Count = 20_000  # waiting for a commit; beyond that telemetry is dropped and counted
+    max_bytes: Count = 512 * 1024 * 1024  # beyond that telemetry is thinned to the latest per radio
+    reserve_bytes: Count = 16 * 1024 * 1024  # held back for emergencies, given up on a full disk
+    keep_s: PositiveS = 7 * 86_400.0  # delivered rows are kept so long for the technician
+
+
+class MqttSettings(Table, frozen=True, kw_only=True):
+    """The broker. ``fix_qos`` 1 makes every fix certain, 0 makes it cheap."""
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: Port = 1883
+    protocol: Literal["5", "3.1.1"] = "5"
+    client_id: str = ""  # "pdt-<site>" when empty
+    user: str = ""
+    password_file: str = ""
+    ca_file: str = ""  # turns TLS on
+    cert_file: str = ""
+    key_file: str = ""
+    base_topic: str = ""  # "pdt/v1/<site>" when empty
+    fix_qos: Literal[0, 1] = 1
+    inflight: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 200  # unacknowledged publishes
+    keepalive_s: Count = 15
+
+
+class InfluxSettings(Table, frozen=True, kw_only=True):
+    """The time series. ``api`` "1" writes to ``/write``, "2" to ``/api/v2/write`` (2.x and 3.x)."""
+
+    enabled: bool = False
+    url: str = "http://127.0.0.1:8086"
+    api: Literal["1", "2"] = "2"
+    database: str = "pdt"  # bucket in 2.x
+    retention_policy: str = ""  # 1.x
+    org: str = ""  # 2.x
+    token_file: str = ""  # 2.x
+    user: str = ""  # 1.x
+    password_file: str = ""  # 1.x
+    timeout_s: PositiveS = 10.0
+
+
+class BoardSettings(Table, frozen=True, kw_only=True):
+    """When a unit's position counts as old, the unit as silent, in seconds."""
+
+    fresh_s: PositiveS = 60.0
+    silent_s: PositiveS = 300.0
+    same_press_s: PositiveS = 300.0  # frames of one emergency closer than this are one press
+
+
+class DeskSettings(Table, frozen=True, kw_only=True):
+    """The desk page and the API."""
+
+    enabled: bool = True
+    listen: str = "127.0.0.1:8080"
+    history_keep_s: PositiveS = 30 * 86_400.0
+    session_s: PositiveS = 12 * 3_600.0
+    secure_cookie: bool = False  # true behind TLS
+
+
+class BrokerSettings(Table, frozen=True, kw_only=True):
+    """The embedded broker, for a site without one of its own; the MQTT sink then uses it."""
+
+    embedded: bool = False
+    listen: str = "127.0.0.1:0"
+
+
+class LogSettings(Table, frozen=True, kw_only=True):
+    """How the log is written."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class Settings(Table, frozen=True, kw_only=True):
+    """The whole file."""
+
+    site: SiteSettings
+    link: tuple[AnyLinkSettings, ...] = ()
+    outbox: OutboxSettings = OutboxSettings()
+    board: BoardSettings = BoardSettings()
+    mqtt: MqttSettings = MqttSettings()
+    influx: InfluxSettings = InfluxSettings()
+    desk: DeskSettings = DeskSettings()
+    broker: BrokerSettings = BrokerSettings()
+    log: LogSettings = LogSettings()
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """Settings together with where they came from; paths inside are relative to ``folder``."""
+
+    settings: Settings
+    file: Path
+
+    @property
+    def folder(self) -> Path:
+        """The settings file's folder."""
+        return self.file.parent
+
+    def path(self, text: str) -> Path:
+        """A path of the settings, made absolute."""
+        return (self.folder / text).resolve()
+
+    def secret(self, key: str, text: str) -> str:
+        """The content of a secret file, without the line end; "" where no file is named."""
+        if not text:
+            return ""
+        try:
+            return self.path(text).read_text().strip()
+        except OSError as error:
+            raise ConfigError(
+                f"{self.file}: {key}: cannot read {text!r} ({error.strerror}); "
+                "name a file that the service may read"
+            ) from None
+
+
+def load_settings(file: Path) -> Loaded:
+    """Read and check a settings file; raises ConfigError."""
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: is not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from None
+    settings = convert_table(document, Settings, file)
+    _check(settings, file)
+    return Loaded(settings, file.resolve())
+
+
+def convert_table(document: object, kind: type[Any], file: Path) -> Any:
+    """Build ``kind`` from plain tables; raises ConfigError with the key and a suggestion."""
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{file}: {explain(str(error), kind)}") from None
+
+
+def explain(message: str, kind: type[Any]) -> str:
+    """Turn msgspec's message into "key: what was found; what would be right"."""
+    text, _, path = message.partition(" - at `")
+    path = path.rstrip("`").removeprefix("$").removeprefix(".")
+    key = re.sub(r"\[\.\.\.\]", "[]", path)
+    unknown = re.search(r"unknown field `([^`]*)`", text)
+    if unknown:
+        name = unknown.group(1)
+        near = difflib.get_close_matches(name, sorted(_known_keys(kind)), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "; remove it"
+        return f"{key + '.' if key else ''}{name}: there is no such key{hint}"
+    missing = re.search(r"missing required field `([^`]*)`", text)
+    if missing:
+        return f"{key + '.' if key else ''}{missing.group(1)}: is missing; add it"
+    return f"{key or 'file'}: {text[:1].lower()}{text[1:]}"
+
+
+def _known_keys(kind: object, seen: set[object] | None = None) -> set[str]:
+    seen = set() if seen is None else seen
+    keys: set[str] = set()
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and kind not in seen:
+        seen.add(kind)
+        for field in msgspec.structs.fields(kind):
+            keys.add(field.encode_name)
+            keys |= _known_keys(field.type, seen)
+    for inner in get_args(kind):
+        keys |= _known_keys(inner, seen)
+    return keys
+
+
+def _check(settings: Settings, file: Path) -> None:
+    """What types alone cannot say."""
+    seen: set[str] = set()
+    for link in settings.link:
+        if link.id in seen:
+            raise ConfigError(f"{file}: link: two links have the id {link.id!r}; rename one")
+        seen.add(link.id)
+        where = f"link {link.id!r}"
+        if isinstance(link, TcpServerSettings):
+            parse_address(link.listen, f"{file}: {where}: listen")
+            _check_networks(link.allow, f"{file}: {where}: allow")
+        elif isinstance(link, UdpSettings):
+            parse_address(link.listen, f"{file}: {where}: listen")
+            if link.remote:
+                parse_address(link.remote, f"{file}: {where}: remote")
+            _check_networks(link.allow, f"{file}: {where}: allow")
+    for key, text in (
+        ("desk.listen", settings.desk.listen),
+        ("broker.listen", settings.broker.listen),
+    ):
+        parse_address(text, f"{file}: {key}")
+    try:
+        ZoneInfo(settings.site.zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ConfigError(
+            f"{file}: site.zone: {settings.site.zone!r} is not a time zone; "
+            "write it like 'Asia/Shanghai'"
+        ) from None
+    if settings.mqtt.base_topic and re.search(r"[#+\s\0]", settings.mqtt.base_topic):
+        raise ConfigError(
+            f"{file}: mqtt.base_topic: {settings.mqtt.base_topic!r} has '#', '+' or white space; "
+            "write it like 'pdt/v1/town'"
+        )
+
+
+def parse_address(text: str, where: str) -> tuple[str, int]:
+    """Split ``address:port`` (``[::1]:port`` for IPv6); raises ConfigError beginning with ``where``."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"{where}: {text!r} is not 'address:port', for example '127.0.0.1:8080'")
+    return host.strip("[]"), int(port)
+
+
+def _check_networks(networks: tuple[str, ...], where: str) -> None:
+    for text in networks:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            raise ConfigError(
+                f"{where}: {text!r} is not a network, for example '192.168.10.0/24'"
+            ) from None
+
+
+def check_slug(text: str, where: str) -> str:
+    """``text`` if it is a slug; raises ConfigError beginning with ``where``."""
+    if not SLUG.match(text):
+        raise ConfigError(f"{where}: {text!r} is not made of letters, digits, '-' and '_'")
+    return text
