@@ -57,7 +57,8 @@ class Heard(NamedTuple):
 
 class Reject(NamedTuple):
     """Bytes that were not taken, counted under ``reason`` (a short stable word: ``checksum``,
-    ``length``, ``overrun``, ``not_allowed``, ``unsupported`` …); ``detail`` is for the technician."""
+    ``length``, ``overrun``, ``not_allowed``, ``unsupported`` …); ``detail`` is for the technician.
+    """
 
     reason: str
     detail: str
