@@ -3,12 +3,12 @@
 ::
 
     GatewayError
-    ├── ConfigError      a setting is wrong; refused at start, names file and key
-    ├── LinkError        the wire is gone, refused or timed out; the supervisor tries again
-    ├── StoreError       the outbox cannot promise durability; no receipt goes to a radio
-    │   └── StoreFull    the disk is full, the reserve included
-    ├── SinkError        a sink cannot deliver now; tried again
-    └── NotAllowed       a person may not do this, or not in this state; told to that person
+    ├── ConfigError           a setting is wrong; refused at start, names file and key
+    ├── LinkError             the wire is gone, refused or timed out; the supervisor tries again
+    ├── StoreError            the outbox cannot promise durability; no receipt goes to a radio
+    │   └── StoreFullError    the disk is full, the reserve included
+    ├── SinkError             a sink cannot deliver now; tried again
+    └── NotAllowedError       a person may not do this, or not in this state; told to that person
 
 What a peer sends wrong is not an exception here: a codec reports it as a ``Reject``. A codec that
 raises has a bug, and only the session catches that.
@@ -31,7 +31,7 @@ class StoreError(GatewayError):
     """The outbox could not make an event durable; its sender must not be acknowledged."""
 
 
-class StoreFull(StoreError):
+class StoreFullError(StoreError):
     """No space is left, the reserve included; only freeing disk space helps."""
 
 
@@ -39,5 +39,5 @@ class SinkError(GatewayError):
     """A sink cannot deliver now; the dispatcher offers the same rows again."""
 
 
-class NotAllowed(GatewayError):
+class NotAllowedError(GatewayError):
     """A person's request cannot be granted; the message is shown to that person."""

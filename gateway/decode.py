@@ -1,0 +1,76 @@
+"""Reads a recording offline: what a driver makes of bytes, without any link, outbox or roster."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, BinaryIO
+
+import msgspec
+
+from drivers.api import Driver, Moment, Output, Reject, Report
+from gateway.model.events import AnyEvent, to_json
+from gateway.model.identity import derive_event_id
+from gateway.model.quantities import Instant
+from gateway.runtime.normalise import normalise
+
+SITE = "offline"
+LINK = "decode"
+CHUNK = 65_536
+
+
+def decode_hex_lines(
+    driver: Driver[Any], options: dict[str, Any], lines: Iterable[str], at: Instant
+) -> Iterator[bytes]:
+    """One JSON array of events for each line of hex; each line has a fresh codec, flushed at its end.
+
+    A refused frame gives ``{"error": …}``; blank lines and lines that begin with ``#`` are passed over.
+    """
+    for line in lines:
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        try:
+            data = bytes.fromhex(text)
+        except ValueError as error:
+            yield msgspec.json.encode([{"error": f"not hex: {error}"}])
+            continue
+        yield b"[" + b",".join(_decode_one(driver, options, data, at)) + b"]"
+
+
+def decode_stream(
+    driver: Driver[Any], options: dict[str, Any], stream: BinaryIO, at: Instant
+) -> Iterator[bytes]:
+    """One JSON object for each event, or refused frame, of a raw byte stream."""
+    codec = driver.new_codec(options, LINK)
+    now = Moment(0.0, at)
+    while chunk := stream.read(CHUNK):
+        yield from _facts(driver.name, codec.receive(chunk, now), at)
+        codec.outgoing()  # nobody listens
+    yield from _facts(driver.name, codec.flush(now), at)
+
+
+def _decode_one(
+    driver: Driver[Any], options: dict[str, Any], data: bytes, at: Instant
+) -> list[bytes]:
+    codec = driver.new_codec(options, LINK)
+    now = Moment(0.0, at)
+    outputs = [*codec.receive(data, now), *codec.flush(now)]
+    return list(_facts(driver.name, outputs, at))
+
+
+def _facts(driver_name: str, outputs: Sequence[Output], at: Instant) -> Iterator[bytes]:
+    for output in outputs:
+        if isinstance(output, Report):
+            yield to_json(_complete(output, driver_name, at))
+        elif isinstance(output, Reject):
+            yield msgspec.json.encode({"error": f"{output.reason}: {output.detail}"})
+
+
+def _complete(report: Report, driver_name: str, at: Instant) -> AnyEvent:
+    """The event with the header that the pipeline would give it, from what is known offline."""
+    event, _doubt = normalise(
+        msgspec.structs.replace(
+            report.event, site=SITE, link_id=LINK, driver=driver_name, received_at=at
+        ),
+        at,
+    )
+    own_id = derive_event_id(type(event).__name__, event.radio_id, report.same_as, to_json(event))
+    return msgspec.structs.replace(event, event_id=own_id)

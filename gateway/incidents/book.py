@@ -1,0 +1,160 @@
+"""Which frames are one press: the book of emergencies, kept in memory beside the outbox's table.
+
+A repeated frame refreshes the emergency it belongs to, a real second press raises another one. The
+peer's own mark of the press (``Report.same_as``) decides where there is one; a window of time decides
+otherwise. A state is changed here at once, so that the next frame sees it, and put back if the outbox
+could not make it durable.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from gateway.errors import NotAllowedError
+from gateway.model import emergency as transitions
+from gateway.model.emergency import Emergency
+from gateway.model.events import (
+    EmergencyClosed,
+    EmergencyEnded,
+    EmergencyKind,
+    EmergencyRaised,
+    EmergencyTaken,
+)
+from gateway.model.identity import EventId, RadioId, derive_event_id
+
+MARKS_KEPT = 20_000  # remembered marks of presses, over all radios
+CLOSED_KEPT = 2_000  # closed emergencies remembered to know a late repeat; open ones are all kept
+STRAGGLER_S = 10.0  # frames so soon after a person closed it still belong to the closed press
+
+
+class Change(NamedTuple):
+    """What became of a report: the state before (None when it raised) and after."""
+
+    verdict: Literal["raised", "refreshed", "ended"]
+    before: Emergency | None
+    after: Emergency
+
+
+class EmergencyBook:
+    """The current state of every emergency that matters; see the module's docstring."""
+
+    def __init__(self, same_press_s: float) -> None:
+        self._same_press_s = same_press_s
+        self._states: dict[EventId, Emergency] = {}
+        self._latest: dict[tuple[RadioId, EmergencyKind], EventId] = {}
+        self._marks: OrderedDict[EventId, EventId] = OrderedDict()  # mark of a press: emergency
+
+    def load(self, states: Iterable[Emergency]) -> None:
+        """Take over what the outbox kept, at start; oldest first."""
+        for state in sorted(states, key=lambda each: each.raised_at):
+            self._put(state)
+
+    def get(self, emergency_id: EventId) -> Emergency | None:
+        """The current state, or None where it is not known."""
+        return self._states.get(emergency_id)
+
+    def open(self) -> list[Emergency]:
+        """Every emergency that no person has closed, oldest first."""
+        return [state for state in self._states.values() if state.is_open]
+
+    def raise_or_refresh(self, event: EmergencyRaised, same_as: str | None) -> Change:
+        """Decide whether ``event`` is a press of its own, and apply it."""
+        mark = None
+        if same_as is not None:
+            mark = derive_event_id("emergency", event.radio_id, event.kind, same_as)
+        known = self._known_press(event, mark)
+        if known is not None:
+            change = Change("refreshed", known, transitions.refreshed(known, event))
+        else:
+            own_id = mark or derive_event_id(
+                "emergency", event.radio_id, event.kind, event.received_at
+            )
+            begun = transitions.raised(msgspec.structs.replace(event, event_id=own_id))
+            change = Change("raised", None, begun)
+        self._put(change.after)
+        if mark is not None:
+            self._remember(mark, change.after.emergency_id)
+        return change
+
+    def end(self, event: EmergencyEnded) -> Change | None:
+        """The radio says it is over; None where nothing of it is going on."""
+        state = self._latest_of(event.radio_id, event.kind)
+        if state is None or state.ended_at is not None:
+            return None
+        change = Change("ended", state, transitions.ended(state, event))
+        self._put(change.after)
+        return change
+
+    def take(self, event: EmergencyTaken) -> Change:
+        """A person takes it; raises NotAllowedError where that cannot be."""
+        state = self._open_state(event.emergency_id)
+        change = Change("refreshed", state, transitions.taken(state, event))
+        self._put(change.after)
+        return change
+
+    def close(self, event: EmergencyClosed) -> Change:
+        """A person closes it; raises NotAllowedError where that cannot be."""
+        state = self._open_state(event.emergency_id)
+        if state.phase != "taken":
+            raise NotAllowedError("take the emergency first, then close it (先接警，再结案)")
+        change = Change("refreshed", state, transitions.closed(state, event))
+        self._put(change.after)
+        self._forget_oldest_closed()
+        return change
+
+    def undo(self, change: Change) -> None:
+        """The outbox could not keep ``change``: forget it, so that the radio's retry counts."""
+        emergency_id = change.after.emergency_id
+        if change.before is not None:
+            if self._states.get(emergency_id) is change.after:
+                self._states[emergency_id] = change.before
+            return
+        self._states.pop(emergency_id, None)
+        key = (change.after.radio_id, change.after.kind)
+        if self._latest.get(key) == emergency_id:
+            del self._latest[key]
+        for mark in [m for m, e in self._marks.items() if e == emergency_id]:
+            del self._marks[mark]
+
+    def _known_press(self, event: EmergencyRaised, mark: EventId | None) -> Emergency | None:
+        if mark is not None:
+            known = self._states.get(self._marks.get(mark, mark))
+            if known is not None:
+                return known
+        latest = self._latest_of(event.radio_id, event.kind)
+        if latest is None or latest.ended_at is not None:
+            return None
+        if latest.closed_at is not None:
+            since_close_s = event.received_at.seconds_since(latest.closed_at)
+            return latest if since_close_s <= STRAGGLER_S else None
+        quiet_s = event.received_at.seconds_since(latest.refreshed_at)
+        return latest if quiet_s <= self._same_press_s else None
+
+    def _latest_of(self, radio: RadioId, kind: EmergencyKind) -> Emergency | None:
+        emergency_id = self._latest.get((radio, kind))
+        return self._states.get(emergency_id) if emergency_id is not None else None
+
+    def _open_state(self, emergency_id: EventId) -> Emergency:
+        state = self._states.get(emergency_id)
+        if state is None:
+            raise NotAllowedError("there is no such emergency (没有这条报警)")
+        if not state.is_open:
+            raise NotAllowedError(f"already closed by {state.closed_by} (已结案)")
+        return state
+
+    def _put(self, state: Emergency) -> None:
+        self._states[state.emergency_id] = state
+        self._latest[(state.radio_id, state.kind)] = state.emergency_id
+
+    def _forget_oldest_closed(self) -> None:
+        closed = [state for state in self._states.values() if not state.is_open]
+        for state in closed[: max(0, len(closed) - CLOSED_KEPT)]:
+            del self._states[state.emergency_id]
+
+    def _remember(self, mark: EventId, emergency_id: EventId) -> None:
+        self._marks[mark] = emergency_id
+        self._marks.move_to_end(mark)
+        if len(self._marks) > MARKS_KEPT:
+            self._marks.popitem(last=False)

@@ -1,0 +1,96 @@
+"""What people look at: the live state of units, links, sites and the gateway, as plain facts."""
+
+from typing import Literal
+
+import msgspec
+
+from gateway.model.events import LinkState
+from gateway.model.identity import RadioId, UnitId
+from gateway.model.quantities import Instant
+
+UnitState = Literal["fresh_fix", "old_fix", "no_fix", "silent", "off"]
+
+
+class UnitView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One unit, or one radio without a unit, as the desk sees it now.
+
+    ``lat_deg``/``lon_deg`` and ``fix_at``/``fix_received_at`` belong to the last valid fix, however old
+    it is; ``state`` says how far to trust it. ``has_emergency`` is true while one is open.
+    """
+
+    unit_id: UnitId | None = None
+    unit_name: str | None = None
+    team: str | None = None
+    team_name: str | None = None
+    team_kind: str | None = None
+    radio_id: RadioId
+    state: UnitState
+    state_since: Instant
+    lat_deg: float | None = None
+    lon_deg: float | None = None
+    altitude_m: float | None = None
+    speed_mps: float | None = None
+    course_deg: float | None = None
+    accuracy_m: float | None = None
+    satellites: int | None = None
+    fix_at: Instant | None = None
+    fix_received_at: Instant | None = None
+    heard_at: Instant | None = None
+    battery_pct: int | None = None
+    rssi_dbm: float | None = None
+    link_id: str | None = None
+    driver: str | None = None
+    has_emergency: bool = False
+    doubt: str | None = None
+
+
+class LinkView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One link as the technician sees it; ``rejected`` and ``dropped`` count by reason."""
+
+    link_id: str
+    driver: str
+    place: str
+    state: LinkState
+    since: Instant
+    why: str | None = None
+    peers: int = 0
+    bytes_received: int = 0
+    last_heard_at: Instant | None = None
+    is_degraded: bool = False
+    rejected: dict[str, int] = {}
+    dropped: dict[str, int] = {}
+
+
+class RejectedFrame(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that were not taken, kept in a small ring for the technician."""
+
+    at: Instant
+    peer: str
+    reason: str
+    detail: str
+    hex: str
+
+
+class SiteView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A key site (重点部位) with its ring in metres."""
+
+    id: str
+    name: str
+    kind: str = ""
+    lat_deg: float
+    lon_deg: float
+    ring_m: float
+    team: str | None = None
+
+
+class GatewayView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The gateway itself. ``is_accepting`` false means that no radio gets an acknowledgement now."""
+
+    site: str
+    site_name: str
+    zone: str
+    version: str
+    started_at: Instant
+    now: Instant
+    is_accepting: bool
+    why: str | None = None

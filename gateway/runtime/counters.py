@@ -1,0 +1,52 @@
+"""Plain counters, so that received = stored + dropped by reason can be checked to the unit.
+
+The hot path adds to integers; ``/metrics`` and the health payload read them.
+"""
+
+from collections import Counter
+
+import msgspec
+
+
+class Counters:
+    """Everything the gateway counts, from bytes to rows."""
+
+    def __init__(self) -> None:
+        self.bytes_received: Counter[str] = Counter()  # link
+        self.frames_rejected: Counter[tuple[str, str]] = Counter()  # link, reason
+        self.link_dropped: Counter[tuple[str, str]] = Counter()  # link, reason
+        self.codec_failures: Counter[str] = Counter()  # driver
+        self.heard: int = 0
+        self.events_received: int = 0
+        self.events_stored: int = 0
+        self.events_refreshed: int = 0
+        self.events_dropped: Counter[str] = Counter()  # reason
+        self.events_waiting: int = 0  # handed to the outbox, not settled yet
+        self.desk_dropped: int = 0  # live messages not sent to slow viewers
+
+    def account(self) -> "Account":
+        """The balance of events; ``difference`` is 0 or something is not counted."""
+        dropped = dict(sorted(self.events_dropped.items()))
+        return Account(
+            received=self.events_received,
+            stored=self.events_stored,
+            refreshed=self.events_refreshed,
+            dropped=dropped,
+            waiting=self.events_waiting,
+            difference=self.events_received
+            - self.events_stored
+            - self.events_refreshed
+            - sum(dropped.values())
+            - self.events_waiting,
+        )
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """received = stored + refreshed + dropped by reason + waiting."""
+
+    received: int
+    stored: int
+    refreshed: int
+    dropped: dict[str, int]
+    waiting: int
+    difference: int

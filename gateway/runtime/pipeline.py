@@ -1,0 +1,295 @@
+"""From a report to a committed event: identify, check, normalise, dedupe, append, and only then accept.
+
+One function settles each report: it runs after the commit, and nothing else lets an acknowledgement go
+back to a radio. Everything that enters is counted once on its way out.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from drivers.api import Report
+from gateway.clock import Clock
+from gateway.errors import StoreError, StoreFullError
+from gateway.incidents.book import Change, EmergencyBook
+from gateway.model.emergency import Emergency
+from gateway.model.events import (
+    EMERGENCY_EVENTS,
+    AnyEvent,
+    EmergencyClosed,
+    EmergencyEnded,
+    EmergencyRaised,
+    EmergencyTaken,
+    LinkChanged,
+    PositionFix,
+    RadioEvent,
+    Verdict,
+)
+from gateway.model.identity import EventId, RadioId, UnitId, derive_event_id
+from gateway.model.quantities import Instant
+from gateway.outbox.rows import Lane, Write
+from gateway.outbox.store import Outbox
+from gateway.roster.units import Roster
+from gateway.runtime.board import Board
+from gateway.runtime.counters import Counters
+from gateway.runtime.normalise import normalise
+
+SEEN_PER_RADIO = 64  # reports remembered for each radio, to know one that is sent again
+REPEAT_WINDOW_S = 600.0  # a report sent again later than this counts as a new one
+
+Settle = Callable[[StoreError | None], None]
+
+
+class Pipeline:
+    """The one way from a radio's report, or a person's action, to a row in the outbox."""
+
+    def __init__(
+        self,
+        *,
+        site: str,
+        outbox: Outbox,
+        book: EmergencyBook,
+        roster: Roster,
+        board: Board,
+        counters: Counters,
+        clock: Clock,
+    ) -> None:
+        self._site = site
+        self._outbox = outbox
+        self._book = book
+        self._roster = roster
+        self._board = board
+        self._counters = counters
+        self._clock = clock
+        self._seen: dict[RadioId, RecentMarks] = {}
+
+    async def room(self) -> None:
+        """Wait while the outbox is behind."""
+        await self._outbox.room()
+
+    def report(
+        self, report: Report, *, link_id: str, driver: str, at: Instant, settle: Settle
+    ) -> None:
+        """Take one report of a radio; ``settle`` is called when it is safe, or could not be made so."""
+        self._counters.events_received += 1
+        event, doubt = normalise(self._identified(report.event, link_id, driver, at), at)
+        if doubt is not None:
+            self._board.doubt(event.radio_id, doubt)
+        self._board.heard(event.radio_id, link_id=link_id, driver=driver, at=at)
+        if isinstance(event, EmergencyRaised):
+            self._emergency(event, report.same_as, settle)
+        elif isinstance(event, EmergencyEnded):
+            self._emergency_end(event, settle)
+        else:
+            self._telemetry(event, report.same_as, settle)
+
+    def link_changed(self, event: LinkChanged) -> None:
+        """A link changed its state."""
+        own_id = derive_event_id("link", self._site, event.link_id, event.state, event.received_at)
+        named = msgspec.structs.replace(event, site=self._site, event_id=own_id)
+        self._counters.events_received += 1
+        self._append(named, None, lambda _error: None, undo=None)
+
+    async def take(self, emergency_id: str, by: str) -> None:
+        """A named person takes an emergency; returns when it is on disk, raises NotAllowedError."""
+        await self._act(
+            EmergencyTaken(
+                emergency_id=EventId(emergency_id), by=by, received_at=self._clock.now()
+            )
+        )
+
+    async def close(self, emergency_id: str, by: str, verdict: Verdict, note: str | None) -> None:
+        """A named person closes an emergency; returns when it is on disk, raises NotAllowedError."""
+        await self._act(
+            EmergencyClosed(
+                emergency_id=EventId(emergency_id),
+                by=by,
+                verdict=verdict,
+                note=note,
+                received_at=self._clock.now(),
+            )
+        )
+
+    def _identified(
+        self, event: RadioEvent, link_id: str, driver: str, at: Instant
+    ) -> RadioEvent:
+        unit = self._roster.unit_of(event.radio_id)
+        if unit is None:
+            return msgspec.structs.replace(
+                event, site=self._site, link_id=link_id, driver=driver, received_at=at
+            )
+        return msgspec.structs.replace(
+            event,
+            site=self._site,
+            link_id=link_id,
+            driver=driver,
+            received_at=at,
+            unit_id=UnitId(unit.id),
+            unit_name=unit.name,
+            team=unit.team,
+        )
+
+    def _emergency(self, event: EmergencyRaised, same_as: str | None, settle: Settle) -> None:
+        if event.fix is None:
+            last_known = self._board.last_place(event.radio_id, event.received_at)
+            event = msgspec.structs.replace(event, fix=last_known)
+        if event.unit_id is None and event.verified:
+            event = msgspec.structs.replace(event, verified=False, doubt="unregistered radio")
+        change = self._book.raise_or_refresh(event, same_as)
+        if change.verdict == "raised":
+            named = msgspec.structs.replace(event, event_id=change.after.emergency_id)
+            self._append(named, change.after, settle, undo=change)
+        else:
+            self._append(None, change.after, settle, undo=change)
+
+    def _emergency_end(self, event: EmergencyEnded, settle: Settle) -> None:
+        change = self._book.end(event)
+        if change is None:
+            self._repeat(Lane.EMERGENCY, "nothing_to_end", settle)
+            return
+        emergency_id = change.after.emergency_id
+        named = msgspec.structs.replace(
+            event,
+            event_id=derive_event_id("ended", emergency_id),
+            emergency_id=emergency_id,
+        )
+        self._append(named, change.after, settle, undo=change)
+
+    def _telemetry(self, event: RadioEvent, same_as: str | None, settle: Settle) -> None:
+        own_id, mark = _identify_report(event, same_as)
+        seen = self._seen.get(event.radio_id)
+        if seen is None:
+            seen = self._seen[event.radio_id] = RecentMarks()
+        if seen.has(mark, event.received_at):
+            self._repeat(Lane.TELEMETRY, "duplicate", settle)
+            return
+        named = msgspec.structs.replace(event, event_id=own_id)
+
+        def settled(error: StoreError | None) -> None:
+            if error is None:
+                self._board.committed(named)
+            else:
+                seen.forget(mark)
+            settle(error)
+
+        self._append(named, None, settled, undo=None)
+
+    def _repeat(self, lane: Lane, reason: str, settle: Settle) -> None:
+        """Nothing new to store; the answer waits until what it repeats is safe."""
+
+        def settled(error: StoreError | None) -> None:
+            self._counters.events_dropped[reason] += 1
+            settle(error)
+
+        if not self._outbox.submit(Write(lane, None, None, settled)):
+            self._counters.events_dropped["outbox_full"] += 1
+            settle(StoreFullError("the outbox's queue is full"))
+
+    def _append(
+        self,
+        event: AnyEvent | None,
+        emergency: Emergency | None,
+        settle: Settle,
+        *,
+        undo: Change | None,
+    ) -> None:
+        counters = self._counters
+        counters.events_waiting += 1
+
+        def settled(error: StoreError | None) -> None:
+            counters.events_waiting -= 1
+            if error is not None:
+                counters.events_dropped["not_stored"] += 1
+                if undo is not None:
+                    self._book.undo(undo)
+            elif event is None:
+                counters.events_refreshed += 1
+            else:
+                counters.events_stored += 1
+            if emergency is not None and error is None:
+                self._board.emergency_changed(emergency)
+            settle(error)
+
+        is_emergency = emergency is not None or isinstance(event, EMERGENCY_EVENTS)
+        lane = Lane.EMERGENCY if is_emergency else Lane.TELEMETRY
+        if not self._outbox.submit(Write(lane, event, emergency, settled)):
+            counters.events_waiting -= 1
+            counters.events_dropped["outbox_full"] += 1
+            if undo is not None:
+                self._book.undo(undo)
+            settle(StoreFullError("the outbox's queue is full"))
+
+    async def _act(self, action: EmergencyTaken | EmergencyClosed) -> None:
+        """Apply a person's action and wait for its commit."""
+        state = self._book.get(action.emergency_id)
+        if state is not None:
+            action = msgspec.structs.replace(
+                action,
+                event_id=derive_event_id(
+                    type(action).__name__, action.emergency_id, action.by, action.received_at
+                ),
+                site=self._site,
+                link_id=state.link_id,
+                driver=state.driver,
+                radio_id=state.radio_id,
+                unit_id=state.unit_id,
+                unit_name=state.unit_name,
+                team=state.team,
+            )
+        if isinstance(action, EmergencyTaken):
+            change = self._book.take(action)
+        else:
+            change = self._book.close(action)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def settle(error: StoreError | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+        self._counters.events_received += 1
+        self._append(action, change.after, settle, undo=change)
+        await done
+
+
+class RecentMarks:
+    """The last reports of one radio, to know one that is sent again."""
+
+    __slots__ = ("_last_at",)
+
+    def __init__(self) -> None:
+        self._last_at: dict[EventId, Instant] = {}  # in order of first sight
+
+    def has(self, mark: EventId, at: Instant) -> bool:
+        """True where ``mark`` was seen within REPEAT_WINDOW_S; remembers it either way."""
+        last_at = self._last_at.get(mark)
+        self._last_at[mark] = at
+        if len(self._last_at) > SEEN_PER_RADIO:
+            del self._last_at[next(iter(self._last_at))]
+        return last_at is not None and at.seconds_since(last_at) <= REPEAT_WINDOW_S
+
+    def forget(self, mark: EventId) -> None:
+        """It could not be stored: its next copy is the first one."""
+        self._last_at.pop(mark, None)
+
+
+def _identify_report(event: RadioEvent, same_as: str | None) -> tuple[EventId, EventId]:
+    """The event's id and the mark by which its copies are known.
+
+    A fix has its own time, which makes both. Other reports have at best the peer's serial number, which
+    comes round again: it marks copies for a while, and the arrival of the first copy makes the id.
+    """
+    if isinstance(event, PositionFix) and event.fix_at is not None:
+        own_id = derive_event_id(
+            "fix", event.radio_id, event.fix_at, event.fix_valid, event.lat_deg, event.lon_deg
+        )
+        return own_id, own_id
+    kind = type(event).__name__
+    own_id = derive_event_id(kind, event.radio_id, same_as, event.received_at)
+    if same_as is None:
+        return own_id, own_id
+    return own_id, derive_event_id(kind, event.radio_id, same_as)
