@@ -1,0 +1,63 @@
+"""What every test may rely on: the marker ``needs`` and the word about what was left out.
+
+``@pytest.mark.needs("mosquitto")`` names programs that a test starts. Where one is missing the test
+is skipped with a reason, and the end of the run says what to install. With ``PDT_NO_SKIPS=1`` (set
+in continuous integration) a missing program is a failure instead.
+"""
+
+import os
+import re
+import shutil
+from collections import Counter
+
+import pytest
+
+EXTRA_PLACES = ("/usr/sbin", "/usr/local/sbin")  # servers live here, and PATH often ends before
+PACKAGES = {  # where the Debian package has another name than the program
+    "gpspipe": "gpsd-clients",
+    "influx": "influxdb-client",
+    "influxd": "influxdb",
+    "mosquitto_pub": "mosquitto-clients",
+    "mosquitto_sub": "mosquitto-clients",
+    "nft": "nftables",
+    "tc": "iproute2",
+    "ip": "iproute2",
+}
+REASON = "needs {tool}, which is not installed"
+REASON_PATTERN = re.compile(r"needs (\S+), which is not installed")
+
+
+def find_tool(tool: str) -> str | None:
+    """The program's path, looked for on PATH and where servers are put."""
+    places = os.pathsep.join((os.environ.get("PATH", os.defpath), *EXTRA_PLACES))
+    return shutil.which(tool, path=places)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, or fail, a test whose programs are missing."""
+    for mark in item.iter_markers("needs"):
+        for tool in mark.args:
+            if find_tool(tool) is not None:
+                continue
+            reason = REASON.format(tool=tool)
+            if os.environ.get("PDT_NO_SKIPS") == "1":
+                pytest.fail(f"{reason} (PDT_NO_SKIPS=1 makes this a failure)", pytrace=False)
+            pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which programs were missed, by how many tests, and how to get them."""
+    missed: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        found = REASON_PATTERN.search(str(report.longrepr))
+        if found:
+            missed[found[1]] += 1
+    if not missed:
+        return
+    terminalreporter.section("left out")
+    for tool, count in sorted(missed.items()):
+        tests = "1 test" if count == 1 else f"{count} tests"
+        package = PACKAGES.get(tool, tool)
+        terminalreporter.write_line(
+            f"skipped because {tool} is not installed: {tests}; apt-get install {package}"
+        )
