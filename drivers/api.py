@@ -1,7 +1,7 @@
 """All that a driver's author imports, beside ``drivers.wire`` and ``gateway.model``.
 
-A codec never touches a socket, a file or a clock. Bytes and the moment go in; reports, bytes to send
-and the next deadline come out. The session owns the wire.
+A codec never touches a socket, a file or a clock. Bytes and the moment go in; reports, bytes to
+send and the next deadline come out. The session owns the wire.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ class Transport(StrEnum):
 
 
 class Moment(NamedTuple):
-    """When something happened: ``mono`` for deadlines, ``at`` to complete dates and stamp events."""
+    """A moment: ``mono`` for deadlines, ``at`` to complete dates and stamp events."""
 
     mono: float  # seconds, never goes back
     at: Instant  # wall clock, UTC
@@ -56,8 +56,10 @@ class Heard(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """Bytes that were not taken, counted under ``reason`` (a short stable word: ``checksum``,
-    ``length``, ``overrun``, ``not_allowed``, ``unsupported`` …); ``detail`` is for the technician.
+    """Bytes that were not taken.
+
+    ``reason`` is a short stable word to count by (``checksum``, ``length``, ``overrun``,
+    ``not_allowed``, ``unsupported`` …), ``detail`` is for the technician.
     """
 
     reason: str
@@ -76,7 +78,7 @@ class Codec(Protocol):
         ...
 
     def flush(self, now: Moment) -> Sequence[Output]:
-        """No more bytes will come, or the line fell silent: give what is complete, reject the rest."""
+        """The line ended or fell silent: give what is complete, reject the rest."""
         ...
 
     def accept(self, receipt: int) -> None:

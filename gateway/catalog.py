@@ -43,7 +43,8 @@ class Catalog:
         driver = self._found.get(name)
         if driver is None:
             near = difflib.get_close_matches(name, self._found, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(sorted(self._found))}"
+            known = ", ".join(sorted(self._found))
+            hint = f"did you mean {near[0]!r}?" if near else f"one of {known}"
             raise ConfigError(f"driver {name!r} does not exist; {hint}")
         return driver
 

@@ -41,10 +41,13 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+START = Instant(1_750_000_000_000_000_000)  # 2025-06-15, a day like any other
+
+
 class ManualClock:
     """A clock that moves when told: 24 hours of heartbeats take a second, and no test sleeps."""
 
-    def __init__(self, start: Instant = Instant(1_750_000_000_000_000_000)) -> None:
+    def __init__(self, start: Instant = START) -> None:
         self._mono = 0.0
         self._wall = start
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []

@@ -19,9 +19,10 @@ CHUNK = 65_536
 def decode_hex_lines(
     driver: Driver[Any], options: dict[str, Any], lines: Iterable[str], at: Instant
 ) -> Iterator[bytes]:
-    """One JSON array of events for each line of hex; each line has a fresh codec, flushed at its end.
+    """One JSON array of events for each line of hex; each line has a fresh, flushed codec.
 
-    A refused frame gives ``{"error": …}``; blank lines and lines that begin with ``#`` are passed over.
+    A refused frame gives ``{"error": …}``; blank lines and lines that begin with ``#`` are passed
+    over.
     """
     for line in lines:
         text = line.strip()

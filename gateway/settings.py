@@ -1,7 +1,7 @@
 """The settings: one TOML file, every key with its default and its unit in the name.
 
-Unknown keys are errors with a suggestion. Secrets come from files (``…_file``), never inline. A wrong
-setting raises ``ConfigError`` naming file, key, what was found and what would be right.
+Unknown keys are errors with a suggestion. Secrets come from files (``…_file``), never inline. A
+wrong setting raises ``ConfigError`` naming file, key, what was found and what would be right.
 """
 
 import difflib
@@ -16,6 +16,8 @@ import msgspec
 
 from gateway.errors import ConfigError
 from gateway.model.identity import SLUG
+
+MAX_PORT = 65_535
 
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -39,7 +41,7 @@ class SiteSettings(Table, frozen=True, kw_only=True):
 
 
 class LinkSettings(Table, frozen=True, kw_only=True, tag_field="transport"):
-    """One way in. ``options`` are the driver's own; ``silent_after_s`` without a byte is silence."""
+    """One way in; ``options`` are the driver's, ``silent_after_s`` without a byte is silence."""
 
     id: Slug
     driver: str
@@ -301,9 +303,9 @@ def _check(settings: Settings, file: Path) -> None:
 
 
 def parse_address(text: str, where: str) -> tuple[str, int]:
-    """Split ``address:port`` (``[::1]:port`` for IPv6); raises ConfigError beginning with ``where``."""
+    """Split ``address:port``, ``[::1]:port`` for IPv6; raises ConfigError naming ``where``."""
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or int(port) > 65535:
+    if not colon or not host or not port.isdigit() or int(port) > MAX_PORT:
         raise ConfigError(f"{where}: {text!r} is not 'address:port', for example '127.0.0.1:8080'")
     return host.strip("[]"), int(port)
 

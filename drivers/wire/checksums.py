@@ -17,7 +17,7 @@ def ones_complement16(data: bytes) -> int:
     if len(data) & 1:
         data += b"\0"
     total = sum(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
-    while total > 0xFFFF:
+    while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
 

@@ -1,9 +1,9 @@
 """Which frames are one press: the book of emergencies, kept in memory beside the outbox's table.
 
 A repeated frame refreshes the emergency it belongs to, a real second press raises another one. The
-peer's own mark of the press (``Report.same_as``) decides where there is one; a window of time decides
-otherwise. A state is changed here at once, so that the next frame sees it, and put back if the outbox
-could not make it durable.
+peer's own mark of the press (``Report.same_as``) decides where there is one; a window of time
+decides otherwise. A state is changed here at once, so that the next frame sees it, and put back if
+the outbox could not make it durable.
 """
 
 from collections import OrderedDict

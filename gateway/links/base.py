@@ -65,7 +65,7 @@ class Link(Protocol):
         ...
 
     async def run(self, host: LinkHost) -> NoReturn:
-        """Open, serve until it breaks, release everything, raise ``LinkError`` saying which and why.
+        """Open, serve until it breaks, release everything, raise ``LinkError``: which and why.
 
         The supervisor calls it again after a pause; one call makes one attempt. Cancellation closes
         everything too. Every peer that was announced has its ``lost`` called before this returns.

@@ -1,1 +1,1 @@
-"""The words everybody shares: events, identities, positions, quantities. No I/O, no clock, no asyncio."""
+"""The words everybody shares: events, identities, quantities. No I/O, no clock."""

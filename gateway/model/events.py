@@ -113,7 +113,7 @@ class EmergencyRaised(Event, frozen=True, kw_only=True, tag="emergency_raised"):
 
 
 class EmergencyEnded(Event, frozen=True, kw_only=True, tag="emergency_ended"):
-    """The radio itself says that it is over; the desk's entry stays open until a person closes it."""
+    """The radio itself says that it is over; the entry stays open until a person closes it."""
 
     kind: EmergencyKind
     raw_code: str | None = None

@@ -14,8 +14,9 @@ UnitState = Literal["fresh_fix", "old_fix", "no_fix", "silent", "off"]
 class UnitView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One unit, or one radio without a unit, as the desk sees it now.
 
-    ``lat_deg``/``lon_deg`` and ``fix_at``/``fix_received_at`` belong to the last valid fix, however old
-    it is; ``state`` says how far to trust it. ``has_emergency`` is true while one is open.
+    ``lat_deg``/``lon_deg`` and ``fix_at``/``fix_received_at`` belong to the last valid fix,
+    however old it is; ``state`` says how far to trust it. ``has_emergency`` is true while one is
+    open.
     """
 
     unit_id: UnitId | None = None
@@ -84,7 +85,7 @@ class SiteView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class GatewayView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The gateway itself. ``is_accepting`` false means that no radio gets an acknowledgement now."""
+    """The gateway; ``is_accepting`` false means that no radio gets an acknowledgement now."""
 
     site: str
     site_name: str

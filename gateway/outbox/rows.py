@@ -21,11 +21,11 @@ class Lane(IntEnum):
 class Write(NamedTuple):
     """One thing to make durable.
 
-    ``event`` becomes a row. ``emergency`` is written in the same transaction: inserted together with
-    its raising event, updated otherwise (an update of a state that is not on disk fails the write).
-    Both None make a write that only waits its turn: the answer to a repeated report may go out when
-    everything before it is safe. ``settle`` is called once on the event loop: with None after the
-    commit, with the error when nothing was written.
+    ``event`` becomes a row. ``emergency`` is written in the same transaction: inserted together
+    with its raising event, updated otherwise (an update of a state that is not on disk fails the
+    write). Both None make a write that only waits its turn: the answer to a repeated report may go
+    out when everything before it is safe. ``settle`` is called once on the event loop: with None
+    after the commit, with the error when nothing was written.
     """
 
     lane: Lane

@@ -60,9 +60,7 @@ class Roster:
         self.teams = {team.id: team for team in content.team}
         self.units = {UnitId(unit.id): unit for unit in content.unit}
         self.sites = content.site
-        self._unit_of = {
-            RadioId(radio): unit for unit in content.unit for radio in unit.radios
-        }
+        self._unit_of = {RadioId(radio): unit for unit in content.unit for radio in unit.radios}
 
     @classmethod
     def load(cls, file: Path) -> "Roster":

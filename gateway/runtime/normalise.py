@@ -28,9 +28,13 @@ def normalise(event: RadioEvent, received_at: Instant) -> tuple[RadioEvent, str 
         return msgspec.structs.replace(event, fix=None), "implausible_place"
     if isinstance(event, TextReceived):
         body = _CONTROL.sub("", event.body)[:MAX_TEXT]
-        return (event, None) if body == event.body else (
-            msgspec.structs.replace(event, body=body),
-            "text_cleaned",
+        return (
+            (event, None)
+            if body == event.body
+            else (
+                msgspec.structs.replace(event, body=body),
+                "text_cleaned",
+            )
         )
     return event, None
 
@@ -60,5 +64,3 @@ def _is_place(lat_deg: float | None, lon_deg: float | None) -> bool:
         return False
     on_globe = -90 <= lat_deg <= 90 and -180 <= lon_deg <= 180  # noqa: PLR2004 - the globe
     return on_globe and not (lat_deg == 0 and lon_deg == 0)
-
-

@@ -1,7 +1,7 @@
-"""From a report to a committed event: identify, check, normalise, dedupe, append, and only then accept.
+"""From a report to a committed event: identify, normalise, dedupe, append; then accept.
 
-One function settles each report: it runs after the commit, and nothing else lets an acknowledgement go
-back to a radio. Everything that enters is counted once on its way out.
+One function settles each report: it runs after the commit, and nothing else lets an
+acknowledgement go back to a radio. Everything that enters is counted once on its way out.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ class Pipeline:
     def report(
         self, report: Report, *, link_id: str, driver: str, at: Instant, settle: Settle
     ) -> None:
-        """Take one report of a radio; ``settle`` is called when it is safe, or could not be made so."""
+        """Take one report of a radio; ``settle`` tells when it is safe, or could not be made so."""
         self._counters.events_received += 1
         event, doubt = normalise(self._identified(report.event, link_id, driver, at), at)
         if doubt is not None:
@@ -92,15 +92,13 @@ class Pipeline:
         self._append(named, None, lambda _error: None, undo=None)
 
     async def take(self, emergency_id: str, by: str) -> None:
-        """A named person takes an emergency; returns when it is on disk, raises NotAllowedError."""
+        """A named person takes it; returns when that is on disk, raises NotAllowedError."""
         await self._act(
-            EmergencyTaken(
-                emergency_id=EventId(emergency_id), by=by, received_at=self._clock.now()
-            )
+            EmergencyTaken(emergency_id=EventId(emergency_id), by=by, received_at=self._clock.now())
         )
 
     async def close(self, emergency_id: str, by: str, verdict: Verdict, note: str | None) -> None:
-        """A named person closes an emergency; returns when it is on disk, raises NotAllowedError."""
+        """A named person closes it; returns when that is on disk, raises NotAllowedError."""
         await self._act(
             EmergencyClosed(
                 emergency_id=EventId(emergency_id),
@@ -111,9 +109,7 @@ class Pipeline:
             )
         )
 
-    def _identified(
-        self, event: RadioEvent, link_id: str, driver: str, at: Instant
-    ) -> RadioEvent:
+    def _identified(self, event: RadioEvent, link_id: str, driver: str, at: Instant) -> RadioEvent:
         unit = self._roster.unit_of(event.radio_id)
         if unit is None:
             return msgspec.structs.replace(
@@ -132,7 +128,7 @@ class Pipeline:
 
     def _emergency(self, event: EmergencyRaised, same_as: str | None, settle: Settle) -> None:
         if event.fix is None:
-            last_known = self._board.last_place(event.radio_id, event.received_at)
+            last_known = self._board.last_place(event.radio_id)
             event = msgspec.structs.replace(event, fix=last_known)
         if event.unit_id is None and event.verified:
             event = msgspec.structs.replace(event, verified=False, doubt="unregistered radio")
@@ -280,8 +276,9 @@ class RecentMarks:
 def _identify_report(event: RadioEvent, same_as: str | None) -> tuple[EventId, EventId]:
     """The event's id and the mark by which its copies are known.
 
-    A fix has its own time, which makes both. Other reports have at best the peer's serial number, which
-    comes round again: it marks copies for a while, and the arrival of the first copy makes the id.
+    A fix has its own time, which makes both. Other reports have at best the peer's serial number,
+    which comes round again: it marks copies for a while, and the arrival of the first copy makes
+    the id.
     """
     if isinstance(event, PositionFix) and event.fix_at is not None:
         own_id = derive_event_id(

@@ -1,7 +1,7 @@
 """Keeps every link running: opens it, watches it, opens it again, for ever.
 
-Only here does a failure become a restart. A change of state is one log line and one event; the tries
-between two changes are counted, not told.
+Only here does a failure become a restart. A change of state is one log line and one event; the
+tries between two changes are counted, not told.
 """
 
 import asyncio
@@ -86,7 +86,7 @@ class LinkRunner:
                 await self._link.run(self)
             except LinkError as error:
                 why = str(error)
-            except Exception as error:  # noqa: BLE001 - the one place that turns a bug into a restart
+            except Exception as error:  # the one place that turns a bug into a restart
                 log.exception("link_failed", link=self.link_id)
                 why = f"internal error: {error!r}"
             if self._opened_mono is not None:
@@ -149,9 +149,7 @@ class LinkRunner:
     def heard(self, beat: Heard, at: Instant) -> None:
         """A radio is alive."""
         self._counters.heard += 1
-        self._board.heard(
-            beat.radio_id, link_id=self.link_id, driver=self.driver_name, at=at
-        )
+        self._board.heard(beat.radio_id, link_id=self.link_id, driver=self.driver_name, at=at)
 
     def rejected(self, peer_name: str, reject: Reject, at: Instant) -> None:
         """A frame that does not fit: counted, and kept in a small ring."""
@@ -179,9 +177,7 @@ class LinkRunner:
                 error=repr(error)[:200],
                 exc_info=error,
             )
-        self.rejected(
-            peer_name, Reject("driver_error", repr(error), data), self._clock.now()
-        )
+        self.rejected(peer_name, Reject("driver_error", repr(error), data), self._clock.now())
 
     def gone(self, session: Session) -> None:
         """A peer is lost."""
@@ -254,4 +250,3 @@ class Supervisor:
     def views(self) -> list[LinkView]:
         """Every link as people see it."""
         return [runner.view() for runner in self.runners.values()]
-

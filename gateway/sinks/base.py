@@ -21,7 +21,7 @@ class Sink(Protocol):
     async def deliver(self, rows: Sequence[Row]) -> Delivery:
         """Take one batch of one lane, in order; the two lanes may be offered at the same time.
 
-        Returns when the far end has confirmed. Raises ``SinkError`` when it cannot now: the same rows
-        come again, so whatever is written must be harmless to write twice.
+        Returns when the far end has confirmed. Raises ``SinkError`` when it cannot now: the same
+        rows come again, so whatever is written must be harmless to write twice.
         """
         ...

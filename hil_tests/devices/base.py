@@ -1,4 +1,4 @@
-"""What an emulated device is: a small state machine, sans-IO like a codec, hung on a wire by the rig."""
+"""What an emulated device is: a small state machine, sans-IO like a codec, hung on a wire."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -41,7 +41,7 @@ class Device(Protocol):
         ...
 
     def tick(self, now: Moment) -> None:
-        """Time passes: reports that are due, retries, heartbeats. Called about ten times a second."""
+        """Time passes: due reports, retries, heartbeats. Called about ten times a second."""
         ...
 
     def outgoing(self) -> Sequence[bytes]:
