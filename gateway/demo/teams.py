@@ -1,4 +1,4 @@
-"""Who walks the emulated town: about 60 units of the plan's kinds of team, and what each carries."""
+"""Who walks the emulated town: 60 units of the plan's kinds of team, and their radios."""
 
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
@@ -27,18 +27,80 @@ class TeamOfTown(NamedTuple):
 KIT = ("钢叉手", "盾牌手", "警棍手", "队长")
 
 TEAMS = (
-    TeamOfTown("plaza-stationed", "商业广场驻点队", "stationed", "广场", 6, "hytera-plaza", (6, 4), 260, 1.2, KIT, "plaza"),
-    TeamOfTown("park-stationed", "金源工业园驻点队", "stationed", "园区", 6, "hytera-plaza", (2, 6), 260, 1.2, KIT, "industrial-park"),
-    TeamOfTown("mobile-east", "城东机动队", "mobile", "机动东", 3, "terminal-tcp", (8, 5), 620, 6.5, (), "primary-school"),
-    TeamOfTown("mobile-west", "城西机动队", "mobile", "机动西", 3, "terminal-tcp", (4, 3), 620, 6.5, (), "hospital"),
+    TeamOfTown(
+        "plaza-stationed",
+        "商业广场驻点队",
+        "stationed",
+        "广场",
+        6,
+        "hytera-plaza",
+        (6, 4),
+        260,
+        1.2,
+        KIT,
+        "plaza",
+    ),
+    TeamOfTown(
+        "park-stationed",
+        "金源工业园驻点队",
+        "stationed",
+        "园区",
+        6,
+        "hytera-plaza",
+        (2, 6),
+        260,
+        1.2,
+        KIT,
+        "industrial-park",
+    ),
+    TeamOfTown(
+        "mobile-east",
+        "城东机动队",
+        "mobile",
+        "机动东",
+        3,
+        "terminal-tcp",
+        (8, 5),
+        620,
+        6.5,
+        (),
+        "primary-school",
+    ),
+    TeamOfTown(
+        "mobile-west",
+        "城西机动队",
+        "mobile",
+        "机动西",
+        3,
+        "terminal-tcp",
+        (4, 3),
+        620,
+        6.5,
+        (),
+        "hospital",
+    ),
     TeamOfTown("patrol-police", "巡逻警力", "police", "巡警", 4, "gnss", (6, 5), 1300, 8.5),
-    TeamOfTown("area-factories", "工业一路联防区", "area", "联防工", 7, "terminal-tcp", (3, 6), 420, 1.1),
+    TeamOfTown(
+        "area-factories", "工业一路联防区", "area", "联防工", 7, "terminal-tcp", (3, 6), 420, 1.1
+    ),
     TeamOfTown("area-market", "老街联防区", "area", "联防街", 7, "terminal-tcp", (5, 1), 420, 1.1),
-    TeamOfTown("village-shangyong", "上涌村专职队", "village", "上涌", 8, "hytera-village", (10, 1), 520, 1.3),
-    TeamOfTown("village-dongan", "东岸村专职队", "village", "东岸", 6, "hytera-village", (11, 6), 480, 1.3),
+    TeamOfTown(
+        "village-shangyong",
+        "上涌村专职队",
+        "village",
+        "上涌",
+        8,
+        "hytera-village",
+        (10, 1),
+        520,
+        1.3,
+    ),
+    TeamOfTown(
+        "village-dongan", "东岸村专职队", "village", "东岸", 6, "hytera-village", (11, 6), 480, 1.3
+    ),
     TeamOfTown("watch-school", "学校守望队", "watch", "守望", 8, "terminal-udp", (9, 7), 330, 1.0),
     TeamOfTown("command", "镇指挥部", "police", "指挥", 2, "gnss", (6, 4), 900, 7.0),
-)  # fmt: skip
+)
 
 FIRST_PDT_NUMBER = 80_020_201  # area 800, fleet 20: individual numbers as a town might get them
 FIRST_PHONE = 13_800_138_001

@@ -1,7 +1,7 @@
 """A town that does not exist: streets, blocks, a river, key sites. The same every time.
 
-Drawn in metres east and north of a centre and turned into WGS-84 at the edge, so that rings of 100 m
-and 500 m mean what they say.
+Drawn in metres east and north of a centre and turned into WGS-84 at the edge, so that rings of 100
+m and 500 m mean what they say.
 """
 
 import math
@@ -94,7 +94,7 @@ class Town:
         return self.corners[corner]
 
     def geojson(self) -> dict[str, Any]:
-        """The base map: every feature has ``kind``, and ``name`` or ``class`` where it needs one."""
+        """The base map: features with ``kind``, and ``name`` or ``class`` where needed."""
         features = [
             self._boundary(),
             *self._blocks(),

@@ -1,0 +1,52 @@
+# The whole workflow. On a fresh machine with Python 3.11 and make: `make demo`, `make test`.
+PYTHON ?= python3
+RUN := .venv/bin/python
+PYTEST := .venv/bin/python -m pytest
+D ?=
+SECONDS ?= 0
+
+.PHONY: help setup servers demo test test-driver check fix bench hil fault lock clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: ## environment with the locked packages, desk page built
+	@$(PYTHON) tools/setup.py
+
+servers: ## setup, and the real servers that the tests start
+	@$(PYTHON) tools/setup.py --servers
+
+demo: setup ## broker, store, gateway, page and an emulated town, in one terminal
+	@$(RUN) -m gateway demo --seconds $(SECONDS)
+
+test: servers ## everything that must hold on each change
+	$(PYTEST) -n 2 --dist loadfile -m "not fault and not hardware"
+
+test-driver: setup ## one driver's battery: make test-driver D=nmea0183
+	$(PYTEST) tests/unit/drivers tests/fault -k "$(D)"
+
+fault: servers ## the reliability bars: kills, power cuts, unplugging, hostile peers
+	$(PYTEST) -m "fault and not hardware"
+
+hil: servers ## the bench with emulated devices; real ones: add -m hardware and a bench.toml
+	$(PYTEST) hil_tests
+
+check: setup ## format, lint, types, arrows between layers
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+fix: setup ## let the formatter and the linter mend what they can
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+bench: servers ## figures beside a ceiling measured in the same run
+	$(RUN) -m tests.bench
+
+lock: ## write requirements.lock anew from pyproject.toml
+	.tools/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+	  --no-annotate --python-version 3.11 --group dev pyproject.toml -o requirements.lock
+
+clean: ## forget everything that setup made
+	rm -rf .venv .tools gateway/desk/static dashboards/desk/node_modules
