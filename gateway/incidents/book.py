@@ -68,9 +68,7 @@ class EmergencyBook:
         if known is not None:
             change = Change("refreshed", known, transitions.refreshed(known, event))
         else:
-            own_id = mark or derive_event_id(
-                "emergency", event.radio_id, event.kind, event.received_at
-            )
+            own_id = mark or self._own_id(event)
             begun = transitions.raised(msgspec.structs.replace(event, event_id=own_id))
             change = Change("raised", None, begun)
         self._put(change.after)
@@ -117,6 +115,12 @@ class EmergencyBook:
             del self._latest[key]
         for mark in [m for m, e in self._marks.items() if e == emergency_id]:
             del self._marks[mark]
+
+    def _own_id(self, event: EmergencyRaised) -> EventId:
+        own_id = derive_event_id("emergency", event.radio_id, event.kind, event.received_at)
+        while own_id in self._states:  # pressed, ended and pressed again in one read
+            own_id = derive_event_id("again", own_id)
+        return own_id
 
     def _known_press(self, event: EmergencyRaised, mark: EventId | None) -> Emergency | None:
         if mark is not None:

@@ -6,6 +6,7 @@ acknowledgement go back to a radio. Everything that enters is counted once on it
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -29,7 +30,6 @@ from gateway.model.events import (
 from gateway.model.identity import EventId, RadioId, UnitId, derive_event_id
 from gateway.model.quantities import Instant
 from gateway.outbox.rows import Lane, Write
-from gateway.outbox.store import Outbox
 from gateway.roster.units import Roster
 from gateway.runtime.board import Board
 from gateway.runtime.counters import Counters
@@ -41,6 +41,18 @@ REPEAT_WINDOW_S = 600.0  # a report sent again later than this counts as a new o
 Settle = Callable[[StoreError | None], None]
 
 
+class Appends(Protocol):
+    """What the pipeline needs of the outbox."""
+
+    def submit(self, write: Write) -> bool:
+        """Queue a write; False, and nothing queued, when the queue is full."""
+        ...
+
+    async def room(self) -> None:
+        """Wait while the outbox is behind."""
+        ...
+
+
 class Pipeline:
     """The one way from a radio's report, or a person's action, to a row in the outbox."""
 
@@ -48,7 +60,7 @@ class Pipeline:
         self,
         *,
         site: str,
-        outbox: Outbox,
+        outbox: Appends,
         book: EmergencyBook,
         roster: Roster,
         board: Board,

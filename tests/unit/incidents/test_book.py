@@ -1,0 +1,171 @@
+"""Which frames are one press."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import NotAllowedError
+from gateway.incidents.book import EmergencyBook
+from gateway.model.events import EmergencyClosed, EmergencyTaken
+from gateway.model.identity import EventId, RadioId
+from tests.support.emergencies import at, press, release
+
+WINDOW_S = 300.0
+
+
+def book() -> EmergencyBook:
+    return EmergencyBook(same_press_s=WINDOW_S)
+
+
+def take(desk: EmergencyBook, emergency_id: EventId, seconds: float) -> None:
+    desk.take(EmergencyTaken(emergency_id=emergency_id, by="李", received_at=at(seconds)))
+
+
+def close(desk: EmergencyBook, emergency_id: EventId, seconds: float) -> None:
+    desk.close(
+        EmergencyClosed(emergency_id=emergency_id, by="李", verdict="true", received_at=at(seconds))
+    )
+
+
+def test_the_first_frame_raises_and_the_next_one_refreshes() -> None:
+    desk = book()
+    first = desk.raise_or_refresh(press(0), None)
+    second = desk.raise_or_refresh(press(5), None)
+    assert (first.verdict, second.verdict) == ("raised", "refreshed")
+    assert second.after.emergency_id == first.after.emergency_id
+    assert second.after.frames == 2
+
+
+def test_one_frame_sent_a_thousand_times_over_a_day_is_one_emergency() -> None:
+    desk = book()
+    ids = {
+        desk.raise_or_refresh(press(86.4 * n), "serial 7").after.emergency_id for n in range(1000)
+    }
+    assert len(ids) == 1
+    assert len(desk.open()) == 1
+
+
+def test_a_frame_without_a_mark_repeated_within_the_window_is_one_emergency() -> None:
+    desk = book()
+    ids = {desk.raise_or_refresh(press(86.4 * n), None).after.emergency_id for n in range(1000)}
+    assert len(ids) == 1
+
+
+def test_a_press_after_the_radio_ended_the_first_is_a_second_emergency() -> None:
+    desk = book()
+    first = desk.raise_or_refresh(press(0), "serial 7").after
+    assert desk.end(release(20)) is not None
+    second = desk.raise_or_refresh(press(30), "serial 9")
+    assert second.verdict == "raised"
+    assert second.after.emergency_id != first.emergency_id
+    assert len(desk.open()) == 2
+
+
+def test_the_first_frame_replayed_after_the_end_stays_the_first_emergency() -> None:
+    desk = book()
+    first = desk.raise_or_refresh(press(0), "serial 7").after
+    desk.end(release(20))
+    again = desk.raise_or_refresh(press(30), "serial 7")
+    assert again.verdict == "refreshed"
+    assert again.after.emergency_id == first.emergency_id
+    assert again.after.ended_at == at(20)
+
+
+def test_a_refresh_replayed_after_the_end_raises_nothing() -> None:
+    desk = book()
+    desk.raise_or_refresh(press(0), "serial 7")
+    desk.raise_or_refresh(press(5), "serial 8")
+    desk.end(release(20))
+    assert desk.raise_or_refresh(press(40), "serial 8").verdict == "refreshed"
+    assert len(desk.open()) == 1
+
+
+def test_a_press_after_a_long_quiet_time_is_a_second_emergency() -> None:
+    desk = book()
+    desk.raise_or_refresh(press(0), None)
+    assert desk.raise_or_refresh(press(WINDOW_S + 1), None).verdict == "raised"
+
+
+def test_two_kinds_of_one_radio_are_two_emergencies() -> None:
+    desk = book()
+    desk.raise_or_refresh(press(0), None)
+    assert desk.raise_or_refresh(press(1, kind="man_down"), None).verdict == "raised"
+
+
+def test_two_radios_are_two_emergencies() -> None:
+    desk = book()
+    desk.raise_or_refresh(press(0), "serial 7")
+    other = desk.raise_or_refresh(press(0, radio_id=RadioId("pdt:80020202")), "serial 7")
+    assert other.verdict == "raised"
+
+
+def test_the_end_of_nothing_is_nothing() -> None:
+    desk = book()
+    assert desk.end(release(0)) is None
+    desk.raise_or_refresh(press(1), None)
+    assert desk.end(release(2)) is not None
+    assert desk.end(release(3)) is None
+
+
+def test_the_radio_cannot_close_its_own_emergency() -> None:
+    desk = book()
+    desk.raise_or_refresh(press(0), None)
+    desk.end(release(5))
+    assert [state.phase for state in desk.open()] == ["open"]
+
+
+def test_only_a_taken_emergency_is_closed_and_only_once() -> None:
+    desk = book()
+    own = desk.raise_or_refresh(press(0), None).after.emergency_id
+    with pytest.raises(NotAllowedError, match="take the emergency first"):
+        close(desk, own, 5)
+    take(desk, own, 6)
+    close(desk, own, 7)
+    with pytest.raises(NotAllowedError, match="already closed by 李"):
+        close(desk, own, 8)
+    with pytest.raises(NotAllowedError, match="no such emergency"):
+        take(desk, EventId("0" * 32), 9)
+    assert desk.open() == []
+
+
+def test_stragglers_of_a_closed_press_raise_nothing_but_a_later_press_does() -> None:
+    desk = book()
+    own = desk.raise_or_refresh(press(0), None).after.emergency_id
+    take(desk, own, 5)
+    close(desk, own, 6)
+    assert desk.raise_or_refresh(press(8), None).verdict == "refreshed"
+    assert desk.get(own) is not None
+    assert desk.raise_or_refresh(press(40), None).verdict == "raised"
+
+
+def test_a_raise_that_could_not_be_stored_is_raised_again_by_the_retry() -> None:
+    desk = book()
+    first = desk.raise_or_refresh(press(0), "serial 7")
+    later = desk.raise_or_refresh(press(1), "serial 8")
+    desk.undo(first)
+    desk.undo(later)  # a refresh of what was never stored changes nothing
+    assert desk.open() == []
+    again = desk.raise_or_refresh(press(2), "serial 7")
+    assert again.verdict == "raised"
+    assert again.after.emergency_id == first.after.emergency_id
+
+
+def test_what_the_outbox_kept_is_known_after_a_restart() -> None:
+    before, after = book(), book()
+    state = before.raise_or_refresh(press(0), "serial 7").after
+    after.load([state])
+    assert after.raise_or_refresh(press(60), "serial 7").verdict == "refreshed"
+    assert after.raise_or_refresh(press(61), "serial 8").verdict == "refreshed"
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.sampled_from(["press", "end"])), max_size=30))
+def test_no_sequence_of_frames_closes_anything(steps: list[tuple[float, str]]) -> None:
+    desk = book()
+    clock, raised = 0.0, 0
+    for pause, what in steps:
+        clock += pause
+        if what == "press":
+            raised += desk.raise_or_refresh(press(clock), None).verdict == "raised"
+        else:
+            desk.end(release(clock))
+    assert len(desk.open()) == raised

@@ -1,0 +1,255 @@
+"""What becomes of a report, and when it may be acknowledged."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from drivers.api import Report
+from gateway.clock import ManualClock
+from gateway.errors import NotAllowedError, StoreError
+from gateway.incidents.book import EmergencyBook
+from gateway.model.events import EmergencyRaised, EmergencyTaken, PositionFix, TextReceived
+from gateway.model.identity import RadioId
+from gateway.outbox.rows import Lane, Write
+from gateway.roster.units import Roster, RosterFile, Unit
+from gateway.runtime.board import Board
+from gateway.runtime.bus import Bus
+from gateway.runtime.counters import Counters
+from gateway.runtime.pipeline import Pipeline
+from tests.support.emergencies import RADIO, at, fix, press, release
+
+
+class Shelf:
+    """Stands for the outbox: keeps writes until the test settles them."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Write] = []
+        self.is_full = False
+
+    def submit(self, write: Write) -> bool:
+        if not self.is_full:
+            self.waiting.append(write)
+        return not self.is_full
+
+    async def room(self) -> None:
+        return
+
+    def settle(self, error: StoreError | None = None) -> list[Write]:
+        writes, self.waiting = self.waiting, []
+        for write in writes:
+            write.settle(error)
+        return writes
+
+
+class Desk:
+    """A pipeline with everything it needs, and a note of what was settled."""
+
+    def __init__(self) -> None:
+        self.shelf = Shelf()
+        self.clock = ManualClock(at(0))
+        self.counters = Counters()
+        self.roster = Roster(
+            RosterFile(unit=(Unit(id="patrol-1", name="巡逻一组", radios=(RADIO,)),))
+        )
+        self.book = EmergencyBook(300)
+        self.board = Board(
+            roster=self.roster,
+            book=self.book,
+            bus=Bus(),
+            clock=self.clock,
+            fresh_s=60,
+            silent_s=300,
+        )
+        self.pipeline = Pipeline(
+            site="town",
+            outbox=self.shelf,
+            book=self.book,
+            roster=self.roster,
+            board=self.board,
+            counters=self.counters,
+            clock=self.clock,
+        )
+        self.settled: list[StoreError | None] = []
+
+    def report(self, event: Any, same_as: str | None = None) -> None:
+        self.pipeline.report(
+            Report(event, 1, same_as),
+            link_id="radio-1",
+            driver="test",
+            at=event.received_at,
+            settle=self.settled.append,
+        )
+
+
+def test_a_report_is_settled_only_after_the_commit() -> None:
+    desk = Desk()
+    desk.report(fix(0))
+    assert desk.settled == []
+    desk.shelf.settle()
+    assert desk.settled == [None]
+
+
+def test_an_event_carries_site_link_unit_and_its_own_id() -> None:
+    desk = Desk()
+    desk.report(fix(0))
+    event = desk.shelf.waiting[0].event
+    assert isinstance(event, PositionFix)
+    assert (event.site, event.link_id, event.driver) == ("town", "radio-1", "test")
+    assert (event.unit_id, event.unit_name) == ("patrol-1", "巡逻一组")
+    assert len(event.event_id) == 32
+
+
+def test_a_repeated_report_is_stored_once_and_answered_after_the_first() -> None:
+    desk = Desk()
+    desk.report(fix(0))
+    desk.report(fix(0))
+    assert [write.event is not None for write in desk.shelf.waiting] == [True, False]
+    desk.shelf.settle()
+    assert desk.settled == [None, None]
+    assert desk.counters.events_dropped["duplicate"] == 1
+
+
+def test_a_report_that_could_not_be_stored_is_not_taken_for_a_repeat_later() -> None:
+    desk = Desk()
+    desk.report(fix(0))
+    desk.shelf.settle(StoreError("disk"))
+    desk.report(fix(0))
+    assert desk.shelf.waiting[0].event is not None
+
+
+def test_a_serial_number_that_comes_round_again_is_a_new_report() -> None:
+    desk = Desk()
+    text = TextReceived(radio_id=RADIO, body="收到", received_at=at(0))
+    desk.report(text, "serial 0")
+    desk.report(TextReceived(radio_id=RADIO, body="收到", received_at=at(5)), "serial 0")
+    desk.report(TextReceived(radio_id=RADIO, body="收到", received_at=at(4000)), "serial 0")
+    stored = [write.event for write in desk.shelf.waiting if write.event is not None]
+    assert len(stored) == 2
+    assert stored[0].event_id != stored[1].event_id
+
+
+def test_an_emergency_goes_by_its_own_lane_with_its_state() -> None:
+    desk = Desk()
+    desk.report(press(0), "serial 7")
+    write = desk.shelf.waiting[0]
+    assert write.lane is Lane.EMERGENCY
+    assert write.event is not None
+    assert write.emergency is not None
+    assert write.event.event_id == write.emergency.emergency_id
+
+
+def test_an_alarm_without_a_place_gets_the_last_known_one_with_its_age() -> None:
+    desk = Desk()
+    desk.report(fix(0))
+    desk.shelf.settle()
+    asyncio.run(desk.clock.advance(12))
+    desk.report(press(12))
+    event = desk.shelf.waiting[0].event
+    assert isinstance(event, EmergencyRaised)
+    assert event.fix is not None
+    assert (event.fix.lat_deg, event.fix.age_s) == (22.94, 12.0)
+
+
+def test_an_alarm_of_an_unregistered_radio_is_shown_with_its_doubt() -> None:
+    desk = Desk()
+    desk.report(press(0, radio_id=RadioId("dmr:99")))
+    event = desk.shelf.waiting[0].event
+    assert isinstance(event, EmergencyRaised)
+    assert (event.verified, event.doubt) == (False, "unregistered radio")
+
+
+def test_a_repeated_emergency_is_no_second_row_and_is_answered() -> None:
+    desk = Desk()
+    desk.report(press(0), "serial 7")
+    desk.shelf.settle()
+    desk.report(press(3), "serial 7")
+    write = desk.shelf.waiting[0]
+    assert write.event is None
+    assert write.emergency is not None
+    assert write.emergency.frames == 2
+    desk.shelf.settle()
+    assert desk.settled == [None, None]
+
+
+def test_an_emergency_that_could_not_be_stored_is_raised_again_by_the_retry() -> None:
+    desk = Desk()
+    desk.report(press(0), "serial 7")
+    desk.shelf.settle(StoreError("disk"))
+    assert isinstance(desk.settled[0], StoreError)
+    desk.report(press(1), "serial 7")
+    assert desk.shelf.waiting[0].event is not None
+
+
+def test_a_full_outbox_refuses_and_counts() -> None:
+    desk = Desk()
+    desk.shelf.is_full = True
+    desk.report(fix(0))
+    desk.report(press(0))
+    assert all(isinstance(error, StoreError) for error in desk.settled)
+    assert desk.counters.events_dropped["outbox_full"] == 2
+    assert desk.book.open() == []
+
+
+def test_the_radio_that_ends_its_emergency_leaves_it_open() -> None:
+    desk = Desk()
+    desk.report(press(0))
+    desk.report(release(9))
+    desk.shelf.settle()
+    assert [state.ended_at for state in desk.book.open()] == [at(9)]
+
+
+def test_every_report_is_counted_once_on_its_way_out() -> None:
+    desk = Desk()
+    desk.report(fix(0))
+    desk.report(fix(0))
+    desk.report(fix(1))
+    desk.report(press(2))
+    desk.report(press(3))
+    desk.report(release(4))
+    desk.report(release(5))
+    desk.shelf.settle()
+    desk.report(fix(9))
+    desk.shelf.settle(StoreError("disk"))
+    desk.report(fix(10))  # still waiting
+    account = desk.counters.account()
+    assert account.received == 9
+    assert account.stored == 4
+    assert account.refreshed == 1
+    assert account.dropped == {"duplicate": 1, "nothing_to_end": 1, "not_stored": 1}
+    assert account.waiting == 1
+    assert account.difference == 0
+
+
+def test_taking_returns_after_the_commit_and_names_the_person() -> None:
+    async def story() -> None:
+        desk = Desk()
+        desk.report(press(0))
+        desk.shelf.settle()
+        emergency_id = desk.book.open()[0].emergency_id
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(desk.pipeline.take(emergency_id, "王警官"))
+            await asyncio.sleep(0)
+            assert not task.done()
+            taken = desk.shelf.settle()[0].event
+        assert isinstance(taken, EmergencyTaken)
+        assert taken.by == "王警官"
+        assert taken.unit_id == "patrol-1"
+        assert desk.book.open()[0].taken_by == "王警官"
+
+    asyncio.run(story())
+
+
+def test_taking_what_is_not_there_is_refused() -> None:
+    desk = Desk()
+    with pytest.raises(NotAllowedError):
+        asyncio.run(desk.pipeline.take("0" * 32, "王警官"))
+
+
+def test_a_place_that_cannot_be_is_taken_out_and_the_report_stays() -> None:
+    desk = Desk()
+    desk.report(fix(0, lat_deg=0.0, lon_deg=0.0))
+    desk.report(fix(1, lat_deg=91.0))
+    for write in desk.shelf.waiting:
+        assert isinstance(write.event, PositionFix)
+        assert (write.event.fix_valid, write.event.lat_deg) == (False, None)
