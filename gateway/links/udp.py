@@ -260,9 +260,7 @@ class _Wire(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is open."""
-        self._transport = cast(
-            "asyncio.DatagramTransport", transport
-        )  # by create_datagram_endpoint
+        self._transport = cast("_Transport", transport)  # made by create_datagram_endpoint
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         """A datagram from anybody."""
