@@ -1,11 +1,13 @@
 """Reads a recording offline: what a driver makes of bytes, without any link, outbox or roster."""
 
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import msgspec
 
 from drivers.api import Driver, Moment, Output, Reject, Report
+from gateway.errors import ConfigError
 from gateway.model.events import AnyEvent, to_json
 from gateway.model.identity import derive_event_id
 from gateway.model.quantities import Instant
@@ -17,7 +19,7 @@ CHUNK = 65_536
 
 
 def decode_hex_lines(
-    driver: Driver[Any], options: dict[str, Any], lines: Iterable[str], at: Instant
+    driver: Driver[Any], options: dict[str, Any], lines: Iterable[bytes], at: Instant
 ) -> Iterator[bytes]:
     """One JSON array of events for each line of hex; each line has a fresh, flushed codec.
 
@@ -26,10 +28,10 @@ def decode_hex_lines(
     """
     for line in lines:
         text = line.strip()
-        if not text or text.startswith("#"):
+        if not text or text.startswith(b"#"):
             continue
         try:
-            data = bytes.fromhex(text)
+            data = bytes.fromhex(text.decode("ascii", "replace"))
         except ValueError as error:
             yield msgspec.json.encode([{"error": f"not hex: {error}"}])
             continue
@@ -75,3 +77,14 @@ def _complete(report: Report, driver_name: str, at: Instant) -> AnyEvent:
     )
     own_id = derive_event_id(type(event).__name__, event.radio_id, report.same_as, to_json(event))
     return msgspec.structs.replace(event, event_id=own_id)
+
+
+def parse_option(pair: str) -> dict[str, Any]:
+    """``key=value`` as TOML reads the value; bare words are text. Raises ConfigError."""
+    key, equals, value = pair.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"option {pair!r} is not key=value, for example number_space=pdt")
+    try:
+        return tomllib.loads(pair)
+    except tomllib.TOMLDecodeError:
+        return {key.strip(): value.strip()}

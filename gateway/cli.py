@@ -1,0 +1,205 @@
+"""The command line: one function a command, no logic.
+
+Exit codes: 0 fine, 1 found something wrong, 2 usage or settings, 3 cannot run.
+"""
+
+import sys
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import gateway
+from gateway import check as checking
+from gateway import decode as decoding
+from gateway.catalog import Catalog
+from gateway.clock import SystemClock
+from gateway.errors import ConfigError, GatewayError
+from gateway.model import pdt_number
+from gateway.model.events import to_json
+from gateway.model.quantities import Instant
+
+app = typer.Typer(
+    name="pdt-gateway",
+    help="PDT radio gateway (PDT 电台网关): radios and GNSS receivers in; MQTT, a time series, "
+    "an alarm and a live map out.\n\nTry it now, with nothing installed beside it: "
+    "pdt-gateway demo",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Exit(IntEnum):
+    """What the process ends with."""
+
+    FINE = 0
+    FOUND = 1
+    USAGE = 2
+    CANNOT_RUN = 3
+
+
+ConfigFile = Annotated[
+    Path, typer.Option("--config", "-c", help="The settings file (TOML).", dir_okay=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
+
+
+def main() -> None:
+    """Run a command; a wrong setting or a missing right ends in one clear line."""
+    try:
+        app(prog_name="pdt-gateway")
+    except ConfigError as error:
+        _stop(error, Exit.USAGE)
+    except GatewayError as error:
+        _stop(error, Exit.CANNOT_RUN)
+    except OSError as error:
+        _stop(error, Exit.CANNOT_RUN)
+
+
+def _stop(error: Exception, code: Exit) -> NoReturn:
+    print(f"pdt-gateway: {error}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(msgspec.json.format(to_json(value)).decode() + "\n")
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Options before a command."""
+    if version:
+        print(gateway.__version__)
+        raise typer.Exit
+
+
+@app.command()
+def decode(
+    driver: Annotated[
+        str, typer.Argument(help="A driver's name; `pdt-gateway drivers` lists them.")
+    ],
+    file: Annotated[
+        typer.FileBinaryRead, typer.Argument(help="A file, or - for standard input.")
+    ] = "-",  # type: ignore[assignment] - the parser opens it
+    *,
+    hex_lines: Annotated[
+        bool,
+        typer.Option("--hex", help="One frame a line in hex; one JSON array of events a line."),
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="JSON, which it always is.")] = False,  # noqa: ARG001 - kept for scripts
+    at: Annotated[
+        str, typer.Option(help="When the bytes came, RFC 3339; completes dates. Now if not given.")
+    ] = "",
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", help="A driver's option, key=value (TOML value)."),
+    ] = None,
+) -> None:
+    """Read a recording offline: raw bytes to one JSON event a line, or hex to arrays of events.
+
+    Example: echo '7e0002…7e' | pdt-gateway decode jt808 --hex
+    """
+    moment = _instant(at) if at else SystemClock().now()
+    catalog = Catalog.scan()
+    options = _options(option or [])
+    catalog.codec(driver, options, decoding.LINK)  # a wrong option is refused here
+    chosen = catalog.get(driver)
+    if hex_lines:
+        lines = decoding.decode_hex_lines(chosen, options, file, moment)
+    else:
+        lines = decoding.decode_stream(chosen, options, file, moment)
+    for line in lines:
+        sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.flush()
+
+
+@app.command()
+def number(
+    value: Annotated[
+        str, typer.Argument(help="8 digits (80020200), or a 24-bit address (FC0001, 16515073).")
+    ],
+    *,
+    group: Annotated[bool, typer.Option("--group", help="It is a group, not a radio.")] = False,
+    json: AsJson = False,
+) -> None:
+    """A PDT number or its 24-bit air-interface address, both ways (个呼号码、组号)."""
+    try:
+        facts = pdt_number.number_facts(value, is_group=group)
+    except ValueError as error:
+        _stop(error, Exit.FOUND)
+    if json:
+        _print_json(facts)
+        return
+    for name, fact in msgspec.structs.asdict(facts).items():
+        if fact is not None:
+            print(f"{name:12} {fact}")
+
+
+@app.command()
+def drivers(*, json: AsJson = False) -> None:
+    """The drivers: what carries them, what they handle, how well that is proved."""
+    found = list(Catalog.scan())
+    if json:
+        _print_json(
+            [
+                {
+                    "name": driver.name,
+                    "title": driver.title,
+                    "spec": driver.spec,
+                    "transports": sorted(driver.transports),
+                    "grade": driver.grade,
+                    "handles": [line._asdict() for line in driver.handles],
+                    "refuses": [line._asdict() for line in driver.refuses],
+                    "example": driver.example,
+                }
+                for driver in found
+            ]
+        )
+        return
+    console = Console()
+    for driver in found:
+        table = Table(
+            title=f"{driver.name} — {driver.title} ({driver.grade})", title_justify="left"
+        )
+        for heading in ("message", "meaning", "becomes", "confidence"):
+            table.add_column(heading)
+        for line in driver.handles:
+            table.add_row(*line)
+        console.print(table)
+        console.print(f"  {driver.spec}; carried by {', '.join(sorted(driver.transports))}\n")
+
+
+@app.command()
+def check(config: ConfigFile, *, json: AsJson = False) -> None:
+    """Say what is wrong with a configuration, without connecting to anything."""
+    loaded, roster, findings = checking.check(config, Catalog.scan())
+    if json:
+        _print_json({"file": str(loaded.file), "findings": findings})
+        return
+    links = len(loaded.settings.link)
+    print(
+        f"{loaded.file}: fine: {links} links, {len(roster.units)} units, {len(roster.sites)} sites"
+    )
+    for finding in findings:
+        print(f"  note: {finding.where}: {finding.text}")
+
+
+def _instant(text: str) -> Instant:
+    try:
+        return Instant.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}, like 2026-03-01T02:00:00Z", param_hint="--at") from None
+
+
+def _options(pairs: list[str]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        options.update(decoding.parse_option(pair))
+    return options
