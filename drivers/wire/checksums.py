@@ -16,9 +16,10 @@ def ones_complement16(data: bytes) -> int:
     """
     if len(data) & 1:
         data += b"\0"
-    total = sum(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
+    value = int.from_bytes(data, "big")
+    # A carry out of 16 bits is worth 1, so the folded sum is the remainder modulo FFFFh; only a
+    # sum of nothing but zeros stays 0.
+    total = value % 0xFFFF or (0xFFFF if value else 0)
     return ~total & 0xFFFF
 
 

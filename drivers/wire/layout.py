@@ -87,8 +87,8 @@ LayoutT = TypeVar("LayoutT", bound=Layout)
 
 
 @dataclass_transform(frozen_default=True)
-def layout(order: Literal[">", "<"]) -> Callable[[type[LayoutT]], type[LayoutT]]:
-    """Make a ``Layout`` subclass from its annotations; ``order`` is the byte order of the table."""
+def layout(byte_order: Literal[">", "<"]) -> Callable[[type[LayoutT]], type[LayoutT]]:
+    """Make a ``Layout`` subclass from its annotations; ``byte_order`` is that of the table."""
 
     def build(cls: type[LayoutT]) -> type[LayoutT]:
         made = dataclass(frozen=True, slots=True)(cls)
@@ -103,7 +103,7 @@ def layout(order: Literal[">", "<"]) -> Callable[[type[LayoutT]], type[LayoutT]]
             codes.append(code)
             if isinstance(kind, type) and issubclass(kind, IntEnum):
                 enums.append((index, field.name, kind))
-        made._struct = struct.Struct(order + "".join(codes))  # noqa: SLF001 - own class
+        made._struct = struct.Struct(byte_order + "".join(codes))  # noqa: SLF001 - own class
         made._enums = tuple(enums)  # noqa: SLF001 - own class
         made.size = made._struct.size  # noqa: SLF001 - own class
         return made
