@@ -10,7 +10,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from gateway.model.events import RadioEvent
+from gateway.model.events import EmergencyKind, RadioEvent
 from gateway.model.identity import RadioId
 from gateway.model.quantities import Instant
 
@@ -39,11 +39,16 @@ class Report(NamedTuple):
     the protocol knows no acknowledgement. ``same_as`` names the press or the report as the peer
     does (its serial number, its time): equal texts from one radio are the same thing sent again.
     None means that the protocol gives nothing to tell by, and a window of time decides.
+
+    ``calm`` names the kinds of emergency that this very frame says are not going on, in protocols
+    that repeat a state in every report (the alarm word of JT/T 808). The pipeline knows whether one
+    was going on, also over a reconnection and a restart; the codec need not.
     """
 
     event: RadioEvent
     receipt: int | None = None
     same_as: str | None = None
+    calm: tuple[EmergencyKind, ...] = ()
 
 
 class Heard(NamedTuple):

@@ -87,7 +87,7 @@ def decode(
     ],
     file: Annotated[
         typer.FileBinaryRead, typer.Argument(help="A file, or - for standard input.")
-    ] = "-",  # type: ignore[assignment] - the parser opens it
+    ] = "-",  # type: ignore[assignment]  # the parser opens it
     *,
     hex_lines: Annotated[
         bool,

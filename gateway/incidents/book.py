@@ -76,6 +76,11 @@ class EmergencyBook:
             self._remember(mark, change.after.emergency_id)
         return change
 
+    def is_going_on(self, radio: RadioId, kind: EmergencyKind) -> bool:
+        """True while the radio has raised one and has not said that it is over."""
+        state = self._latest_of(radio, kind)
+        return state is not None and state.ended_at is None
+
     def end(self, event: EmergencyEnded) -> Change | None:
         """The radio says it is over; None where nothing of it is going on."""
         state = self._latest_of(event.radio_id, event.kind)

@@ -20,6 +20,7 @@ from gateway.model.events import (
     AnyEvent,
     EmergencyClosed,
     EmergencyEnded,
+    EmergencyKind,
     EmergencyRaised,
     EmergencyTaken,
     LinkChanged,
@@ -89,6 +90,9 @@ class Pipeline:
         if doubt is not None:
             self._board.doubt(event.radio_id, doubt)
         self._board.heard(event.radio_id, link_id=link_id, driver=driver, at=at)
+        for kind in report.calm:
+            if self._book.is_going_on(event.radio_id, kind):
+                self._end_by_calm(event, kind)
         if isinstance(event, EmergencyRaised):
             self._emergency(event, report.same_as, settle)
         elif isinstance(event, EmergencyEnded):
@@ -150,6 +154,22 @@ class Pipeline:
             self._append(named, change.after, settle, undo=change)
         else:
             self._append(None, change.after, settle, undo=change)
+
+    def _end_by_calm(self, event: RadioEvent, kind: EmergencyKind) -> None:
+        """A report that says "no alarm" ends what went on; the report itself goes its own way."""
+        self._counters.events_received += 1
+        end = EmergencyEnded(
+            site=event.site,
+            link_id=event.link_id,
+            driver=event.driver,
+            radio_id=event.radio_id,
+            unit_id=event.unit_id,
+            unit_name=event.unit_name,
+            team=event.team,
+            received_at=event.received_at,
+            kind=kind,
+        )
+        self._emergency_end(end, lambda _error: None)
 
     def _emergency_end(self, event: EmergencyEnded, settle: Settle) -> None:
         change = self._book.end(event)

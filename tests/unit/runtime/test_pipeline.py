@@ -72,9 +72,9 @@ class Desk:
         )
         self.settled: list[StoreError | None] = []
 
-    def report(self, event: Any, same_as: str | None = None) -> None:
+    def report(self, event: Any, same_as: str | None = None, *, calm: bool = False) -> None:
         self.pipeline.report(
-            Report(event, 1, same_as),
+            Report(event, 1, same_as, ("alarm",) if calm else ()),
             link_id="radio-1",
             driver="test",
             at=event.received_at,
@@ -197,6 +197,26 @@ def test_the_radio_that_ends_its_emergency_leaves_it_open() -> None:
     desk.report(release(9))
     desk.shelf.settle()
     assert [state.ended_at for state in desk.book.open()] == [at(9)]
+
+
+def test_a_report_that_says_no_alarm_ends_the_one_going_on_once() -> None:
+    desk = Desk()
+    desk.report(fix(0), calm=True)
+    desk.report(press(1), "serial 7")
+    desk.report(fix(2), calm=True)
+    desk.report(fix(3), calm=True)
+    kinds = [type(write.event).__name__ for write in desk.shelf.waiting]
+    assert kinds == [
+        "PositionFix",
+        "EmergencyRaised",
+        "EmergencyEnded",
+        "PositionFix",
+        "PositionFix",
+    ]
+    desk.report(press(4), "serial 8")
+    desk.shelf.settle()
+    assert len(desk.book.open()) == 2
+    assert desk.counters.account().difference == 0
 
 
 def test_every_report_is_counted_once_on_its_way_out() -> None:
