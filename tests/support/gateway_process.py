@@ -1,0 +1,96 @@
+"""The gateway as a process of its own, that a test may kill.
+
+Processes are forked from a server that has imported the gateway already, so that two hundred kills
+cost seconds. What runs in them is the real thing, started the way the command line starts it.
+"""
+
+import multiprocessing
+import os
+import signal
+import socket
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+START_LIMIT_S = 20.0
+STOP_LIMIT_S = 10.0
+
+
+def free_port(kind: int = socket.SOCK_STREAM) -> int:
+    """A port that is free on loopback now."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _serve(config: str, log: str) -> None:
+    """What the child does: standard streams to the log, then ``pdt-gateway run``."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    from gateway.app import serve  # noqa: PLC0415 - imported by the fork server before
+
+    serve(Path(config))
+
+
+class GatewayProcess:
+    """One gateway over its whole life: started, killed and started again on the same folder."""
+
+    _context = multiprocessing.get_context("forkserver")
+
+    def __init__(self, folder: Path, settings: str) -> None:
+        self.folder = folder
+        self.config = folder / "settings.toml"
+        self.config.write_text(settings, encoding="utf-8")
+        self.log = folder / "gateway.log"
+        self._process: BaseProcess | None = None
+        self._context.set_forkserver_preload(["gateway.app", "gateway.preload"])
+
+    def start(self) -> None:
+        """Begin; returns before it is ready."""
+        process = self._context.Process(target=_serve, args=(str(self.config), str(self.log)))
+        process.start()
+        self._process = process
+
+    def wait_for_port(self, port: int) -> None:
+        """Until it accepts TCP connections on ``port``."""
+        deadline = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                probe.settimeout(0.5)
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    return
+            if self._process is not None and self._process.exitcode is not None:
+                break
+            time.sleep(0.005)
+        raise AssertionError(f"the gateway did not start:\n{self.log_text()}")
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        assert self._process is not None
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """SIGKILL: no chance to say goodbye."""
+        if self._process is not None and self._process.pid is not None:
+            os.kill(self._process.pid, signal.SIGKILL)
+            self._process.join(STOP_LIMIT_S)
+
+    def stop(self) -> float:
+        """SIGTERM; the seconds that it took to end. Fails where it does not end by itself."""
+        assert self._process is not None
+        started = time.monotonic()
+        self._process.terminate()
+        self._process.join(STOP_LIMIT_S)
+        took = time.monotonic() - started
+        if self._process.exitcode is None:
+            self.kill()
+            raise AssertionError(f"the gateway did not end on SIGTERM:\n{self.log_text()}")
+        assert self._process.exitcode == 0, self.log_text()
+        return took
+
+    def log_text(self) -> str:
+        """The end of what it wrote."""
+        return self.log.read_text(errors="replace")[-4000:] if self.log.exists() else "(no log)"
