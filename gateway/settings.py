@@ -234,24 +234,59 @@ def convert_table(document: object, kind: type[Any], file: Path) -> Any:
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{file}: {explain(str(error), kind)}") from None
+        raise ConfigError(f"{file}: {_explain(str(error), document, kind)}") from None
 
 
-def explain(message: str, kind: type[Any]) -> str:
+def _explain(message: str, document: object, kind: type[Any]) -> str:
     """Turn msgspec's message into "key: what was found; what would be right"."""
     text, _, path = message.partition(" - at `")
-    path = path.rstrip("`").removeprefix("$").removeprefix(".")
-    key = re.sub(r"\[\.\.\.\]", "[]", path)
-    unknown = re.search(r"unknown field `([^`]*)`", text)
-    if unknown:
+    key, found = _follow(document, path.rstrip("`").removeprefix("$"))
+    inside = f"{key}." if key else ""
+    if unknown := re.search(r"unknown field `([^`]*)`", text):
         name = unknown.group(1)
         near = difflib.get_close_matches(name, sorted(_known_keys(kind)), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "; remove it"
-        return f"{key + '.' if key else ''}{name}: there is no such key{hint}"
-    missing = re.search(r"missing required field `([^`]*)`", text)
-    if missing:
-        return f"{key + '.' if key else ''}{missing.group(1)}: is missing; add it"
-    return f"{key or 'file'}: {text[:1].lower()}{text[1:]}"
+        hint = f"did you mean {near[0]!r}?" if near else "remove it"
+        return f"{inside}{name}: there is no such key; {hint}"
+    if missing := re.search(r"missing required field `([^`]*)`", text):
+        return f"{inside}{missing.group(1)}: is missing; add it"
+    if "A-Za-z0-9_-" in text:
+        return f"{key}: {found!r} is wrong; use 1 to 64 letters, digits, '-' and '_'"
+    if text.startswith("Invalid value"):
+        choices = ", ".join(sorted(_tags(kind)))
+        return f"{key}: {found!r} is wrong; one of {choices}"
+    return f"{key or 'file'}: {found!r} is wrong; {text[:1].lower()}{text[1:]}"
+
+
+def _follow(document: object, path: str) -> tuple[str, object]:
+    """The written form of msgspec's ``.link[0].port`` with the entry's id, and what stands there."""
+    words: list[str] = []
+    here: Any = document
+    for name, index in re.findall(r"\.([^.\[]+)|\[([^\]]*)\]", path):
+        if name:
+            here = here.get(name) if isinstance(here, dict) else None
+            words.append(name)
+        elif index.isdigit() and isinstance(here, list):
+            here = here[int(index)] if int(index) < len(here) else None
+            own_id = here.get("id") if isinstance(here, dict) else None
+            words[-1:] = [f"{words[-1]} {own_id!r}" if own_id else f"{words[-1]}[{index}]"]
+    return ".".join(words), here
+
+
+def _tags(kind: object, seen: set[object] | None = None) -> set[str]:
+    """The names of the alternatives inside ``kind``: serial, tcp_client …"""
+    seen = set() if seen is None else seen
+    if kind in seen:
+        return set()
+    seen.add(kind)
+    tags: set[str] = set()
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        tag = kind.__struct_config__.tag
+        tags |= {str(tag)} if tag is not None else set()
+        for field in msgspec.structs.fields(kind):
+            tags |= _tags(field.type, seen)
+    for inner in get_args(kind):
+        tags |= _tags(inner, seen)
+    return tags
 
 
 def _known_keys(kind: object, seen: set[object] | None = None) -> set[str]:

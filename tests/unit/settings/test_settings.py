@@ -1,0 +1,116 @@
+"""A wrong setting names file, key, what was found and what would be right."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.catalog import Catalog
+from gateway.check import check
+from gateway.errors import ConfigError
+from gateway.settings import SerialSettings, load_settings, parse_address
+
+SITE = '[site]\nid = "town"\n'
+LINK = SITE + '[[link]]\nid = "r1"\ndriver = "nmea0183"\ntransport = "serial"\nport = "/dev/x"\n'
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "settings.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_the_smallest_file_is_a_site(tmp_path: Path) -> None:
+    loaded = load_settings(written(tmp_path, SITE))
+    assert loaded.settings.site.id == "town"
+    assert loaded.settings.desk.listen == "127.0.0.1:8080"
+    assert loaded.path("var") == tmp_path / "var"
+
+
+def test_a_link_is_read_by_its_transport(tmp_path: Path) -> None:
+    link = load_settings(written(tmp_path, LINK)).settings.link[0]
+    assert isinstance(link, SerialSettings)
+    assert link.port == "/dev/x"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("", ["site", "is missing"]),
+        ("[site]\n", ["site.id", "is missing"]),
+        ('[site]\nid = "a b"\n', ["site.id", "'a b'", "letters, digits"]),
+        (SITE + "[mqtt]\nhosst = 'x'\n", ["mqtt.hosst", "no such key", "did you mean 'host'"]),
+        (SITE + "[mqtt]\nport = 'x'\n", ["mqtt.port", "'x'", "expected `int`, got `str`"]),
+        (SITE + "[mqtt]\nport = 70000\n", ["mqtt.port", "65535"]),
+        (SITE + "[mqtt]\nbase_topic = 'a/#'\n", ["mqtt.base_topic", "pdt/v1/town"]),
+        (SITE + "[desk]\nlisten = '8080'\n", ["desk.listen", "'8080'", "127.0.0.1:8080"]),
+        (SITE + "zone = 'Mars'\n", ["site.zone", "Mars", "Asia/Shanghai"]),
+        (
+            LINK.replace("serial", "seriel"),
+            ["link 'r1'.transport", "'seriel'", "serial, tcp_client"],
+        ),
+        (LINK + LINK.removeprefix(SITE), ["two links", "'r1'", "rename"]),
+        ("site = [", ["not valid TOML"]),
+        (
+            SITE + '[[link]]\nid="a"\ndriver="jt808"\ntransport="tcp_server"\n'
+            'listen="127.0.0.1:1"\nallow=["everyone"]\n',
+            ["allow", "everyone", "192.168.10.0/24"],
+        ),
+    ],
+)
+def test_a_wrong_setting_is_told_in_one_line(tmp_path: Path, text: str, parts: list[str]) -> None:
+    file = written(tmp_path, text)
+    with pytest.raises(ConfigError) as refused:
+        load_settings(file)
+    message = str(refused.value)
+    assert message.startswith(str(file))
+    assert "\n" not in message
+    for part in parts:
+        assert part in message
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_settings(tmp_path / "nothing.toml")
+
+
+def test_a_secret_is_read_from_its_file_and_a_missing_one_is_told(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("hunter2\n")
+    loaded = load_settings(written(tmp_path, SITE + "[mqtt]\npassword_file = 'secret'\n"))
+    assert loaded.secret("mqtt.password_file", "secret") == "hunter2"
+    with pytest.raises(ConfigError, match=r"mqtt\.password_file.*other"):
+        loaded.secret("mqtt.password_file", "other")
+
+
+@pytest.mark.parametrize(
+    ("change", "parts"),
+    [
+        (("nmea0183", "nmea183"), ["nmea183", "did you mean 'nmea0183'"]),
+        (
+            (
+                'transport = "serial"\nport = "/dev/x"',
+                'transport = "serial"\nport = "/dev/x"\noptions = {tone = 1}',
+            ),
+            ["tone"],
+        ),
+    ],
+)
+def test_a_wrong_driver_or_option_is_told(
+    tmp_path: Path, change: tuple[str, str], parts: list[str]
+) -> None:
+    file = written(tmp_path, LINK.replace(*change))
+    with pytest.raises(ConfigError) as refused:
+        check(file, Catalog.scan())
+    for part in ["r1", *parts]:
+        assert part in str(refused.value)
+
+
+@given(st.text(max_size=60))
+def test_no_text_in_a_setting_ends_in_anything_but_a_clear_refusal(text: str) -> None:
+    try:
+        host, port = parse_address(text, "desk.listen")
+    except ConfigError:
+        return
+    assert host
+    assert 0 <= port <= 65535
