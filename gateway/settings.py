@@ -258,7 +258,7 @@ def _explain(message: str, document: object, kind: type[Any]) -> str:
 
 
 def _follow(document: object, path: str) -> tuple[str, object]:
-    """The written form of msgspec's ``.link[0].port`` with the entry's id, and what stands there."""
+    """Msgspec's ``.link[0].port`` with the entry's id instead, and what stands there."""
     words: list[str] = []
     here: Any = document
     for name, index in re.findall(r"\.([^.\[]+)|\[([^\]]*)\]", path):
@@ -273,7 +273,7 @@ def _follow(document: object, path: str) -> tuple[str, object]:
 
 
 def _tags(kind: object, seen: set[object] | None = None) -> set[str]:
-    """The names of the alternatives inside ``kind``: serial, tcp_client …"""
+    """The names of the alternatives inside ``kind``, such as serial and udp."""
     seen = set() if seen is None else seen
     if kind in seen:
         return set()
