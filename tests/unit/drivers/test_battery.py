@@ -89,8 +89,13 @@ def test_any_split_of_the_stream_gives_the_same_outputs(driver: Driver[Any]) -> 
         if case.driver is driver and case.vector.frames and battery.applies("byte-by-byte", case)
     ]
 
-    @settings(max_examples=60, deadline=None, derandomize=True, database=None)
-    @settings(suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=60,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(st.data())
     def any_split(data: st.DataObject) -> None:
         case = data.draw(st.sampled_from(cases))
