@@ -105,8 +105,8 @@ class Nmea0183Codec(Codec):
     def _take(self, item: Sentence, now: Moment, outputs: list[Output]) -> None:
         fields = item.body.split(b",")
         address = fields[0]
-        reader = READERS.get(address[2:])
-        if reader is None or len(address) != ADDRESS_LENGTH or address.startswith(b"P"):
+        reader = READERS.get(address[2:]) if len(address) == ADDRESS_LENGTH else None
+        if reader is None or address.startswith(b"P") or item.is_encapsulated:
             return  # unknown is not invalid
         try:
             sentence = reader(fields)

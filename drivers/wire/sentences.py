@@ -35,6 +35,7 @@ class Sentence(NamedTuple):
 
     body: bytes
     source: str  # "s:" of its TAG block; "" without one
+    is_encapsulated: bool = False  # begun with "!", as AIS is: its fields are packed bits
 
 
 class Flaw(NamedTuple):
@@ -110,7 +111,7 @@ class SentenceReader:
             if source is None:
                 found.append(Flaw("tag_block", before + match[0]))
             else:
-                found.append(Sentence(body, source))
+                found.append(Sentence(body, source, match[0].startswith(b"!")))
         tail = line[end:]
         if not self._needs_checksum and self._take_unchecked(tail, found):
             return
