@@ -1,0 +1,415 @@
+"""A small MQTT client for the gateway: connect, publish a batch, know what was acknowledged.
+
+One batch counts its own PUBACKs; no message gets a task or a future of its own. The window of
+unacknowledged publishes is shared by two kinds of callers: ordinary ones leave a part of it free,
+urgent ones may use all of it, so an emergency never waits for telemetry's acknowledgements.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from gateway.clock import Clock
+from gateway.errors import ConfigError, SinkError
+from gateway.sinks.mqtt_wire import LoopClient, LoopSocket
+
+CONNECT_TIMEOUT_S = 5.0  # TCP, TLS and CONNACK together
+ACK_TIMEOUT_S = 10.0  # a broker that acknowledges nothing for so long is gone
+TICK_S = 1.0  # how often keep-alive and ACK_TIMEOUT_S are looked at
+SESSION_EXPIRY_S = 3600  # how long an MQTT 5 broker keeps our session while we are away
+MAX_PACKET_BYTES = 65_536  # a larger publish is refused here: a 3.1.1 broker would hang up on it
+PACKET_OVERHEAD_BYTES = 16  # fixed header, packet id, lengths and an empty property list
+URGENT_SHARE = 4  # one part in four of the window is kept for urgent publishes,
+URGENT_MOST = 32  # and never more than this
+UNACKNOWLEDGED_TURN = 200  # QoS 0 publishes after which other tasks get a turn
+REFUSED = 0x80  # reason codes from here on are failures
+BAD_PROTOCOL, BAD_LOGIN, NOT_AUTHORIZED = 0x84, 0x86, 0x87
+QUOTA_EXCEEDED = 0x97  # the one failure that passes by itself
+
+
+class Message(NamedTuple):
+    """One publish."""
+
+    topic: str
+    payload: bytes
+    qos: Literal[0, 1] = 1
+    retain: bool = False
+
+
+class PublishLostError(SinkError):
+    """The connection went before everything was acknowledged; ``acknowledged`` holds indexes."""
+
+    def __init__(self, why: str, acknowledged: frozenset[int]) -> None:
+        super().__init__(why)
+        self.acknowledged = acknowledged
+
+
+@dataclass(frozen=True, slots=True)
+class MqttOptions:
+    """How to reach the broker. ``password`` and ``tls`` are asked for at every connect.
+
+    ``inflight`` counts unacknowledged publishes; a broker of MQTT 5 may allow fewer.
+    """
+
+    host: str
+    port: int
+    client_id: str
+    protocol: Literal["5", "3.1.1"] = "5"
+    user: str = ""
+    password: Callable[[], str] = str
+    tls: Callable[[], ssl.SSLContext | None] = lambda: None
+    keepalive_s: int = 15
+    inflight: int = 200
+    will: Message | None = None
+
+    @property
+    def place(self) -> str:
+        """For people."""
+        return f"mqtt broker {self.host}:{self.port}"
+
+
+class _Batch:
+    """Counts the acknowledgements of one call."""
+
+    __slots__ = ("acknowledged", "done", "left", "refused", "retry")
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+        self.acknowledged: set[int] = set()
+        self.refused: dict[int, str] = {}
+        self.retry: str | None = None
+        self.done = asyncio.Event()
+
+    def settle(self, index: int) -> None:
+        self.acknowledged.add(index)
+        self._count()
+
+    def refuse(self, index: int, why: str) -> None:
+        self.refused[index] = why
+        self._count()
+
+    def put_off(self, why: str) -> None:
+        self.retry = why
+        self._count()
+
+    def _count(self) -> None:
+        self.left -= 1
+        if not self.left:
+            self.done.set()
+
+
+class _Connection:
+    """One connection's life: from the TCP connect to the reason of its end."""
+
+    def __init__(self, options: MqttOptions, clock: Clock, on_lost: Callable[[], None]) -> None:
+        self._options = options
+        self._clock = clock
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._wire = LoopSocket()
+        self._client = self._new_client()
+        self._pending: dict[int, tuple[_Batch, int]] = {}  # packet id: whose, which
+        self._batches: set[_Batch] = set()
+        self._acks = 0
+        self._acks_seen = 0
+        self._acks_seen_mono = clock.monotonic()
+        self._accepted: asyncio.Future[None] = self._loop.create_future()
+        self._window = options.inflight
+        self._max_packet = MAX_PACKET_BYTES
+        self._ordinary_room = asyncio.Event()
+        self._urgent_room = asyncio.Event()
+        self._ticker: asyncio.TimerHandle | None = None
+        self.why_lost: str | None = None
+        self._ended = asyncio.Event()
+
+    async def open(self) -> None:
+        """Connect and wait for CONNACK; raises SinkError."""
+        options = self._options
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await self._loop.create_connection(
+                    lambda: self._wire, options.host, options.port, ssl=options.tls()
+                )
+                self._client.connect(
+                    options.host, options.port, options.keepalive_s, **_start(options)
+                )
+                await self._accepted
+        except TimeoutError:
+            self.abort("no answer")
+            raise SinkError(f"{options.place}: no answer in {CONNECT_TIMEOUT_S:g} s") from None
+        except OSError as error:
+            self.abort("connect failed")
+            raise SinkError(f"{options.place}: {error.strerror or error}") from None
+        except BaseException:
+            self.abort("given up")
+            raise
+        self._ticker = self._loop.call_later(TICK_S, self._tick)
+
+    async def publish(self, messages: Sequence[Message], *, is_urgent: bool) -> dict[int, str]:
+        """See ``MqttClient.publish_batch``."""
+        if not messages:
+            return {}
+        batch = _Batch(len(messages))
+        self._batches.add(batch)
+        try:
+            await self._send_all(batch, messages, is_urgent=is_urgent)
+            await batch.done.wait()
+        finally:
+            self._batches.discard(batch)
+        if batch.left:
+            raise PublishLostError(self._lost_text(), frozenset(batch.acknowledged))
+        if batch.retry is not None:
+            raise PublishLostError(batch.retry, frozenset(batch.acknowledged))
+        return batch.refused
+
+    async def _send_all(
+        self, batch: _Batch, messages: Sequence[Message], *, is_urgent: bool
+    ) -> None:
+        room = self._urgent_room if is_urgent else self._ordinary_room
+        limit = self._limit(is_urgent=is_urgent)
+        for index, message in enumerate(messages):
+            while len(self._pending) >= limit and self.why_lost is None:
+                room.clear()
+                await room.wait()
+            if index % UNACKNOWLEDGED_TURN == UNACKNOWLEDGED_TURN - 1:
+                await asyncio.sleep(0)
+                await self._wire.writable.wait()
+            if self.why_lost is not None:
+                return  # _lose has set batch.done
+            self._send(batch, index, message)
+
+    def _send(self, batch: _Batch, index: int, message: Message) -> None:
+        size = len(message.topic) + len(message.payload) + PACKET_OVERHEAD_BYTES
+        if size > self._max_packet:
+            batch.refuse(index, f"{size} bytes are more than the broker takes ({self._max_packet})")
+            return
+        info = self._client.publish(message.topic, message.payload, message.qos, message.retain)
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self._lose(f"publish failed: {info.rc.name}")
+        elif message.qos:
+            self._pending[info.mid] = (batch, index)
+        else:
+            batch.settle(index)
+
+    async def close(self) -> None:
+        """Say DISCONNECT, so that the broker drops the will, and wait for the end a moment."""
+        if self.why_lost is None:
+            self._client.disconnect()
+            try:
+                async with asyncio.timeout(TICK_S):
+                    await self._ended.wait()
+            except TimeoutError:
+                pass
+        self.abort("closed")
+
+    def abort(self, why: str) -> None:
+        """End the connection at once."""
+        self._lose(why)
+
+    def _lose(self, why: str) -> None:
+        """Everything that waits for this connection hears of its end; harmless when ended."""
+        if self.why_lost is not None:
+            return
+        self.why_lost = why
+        if self._ticker is not None:
+            self._ticker.cancel()
+        self._wire.readable = lambda: None
+        self._wire.abort()
+        self._pending.clear()
+        for batch in self._batches:
+            batch.done.set()
+        self._ordinary_room.set()
+        self._urgent_room.set()
+        if not self._accepted.done():
+            self._accepted.set_exception(SinkError(self._lost_text()))
+            self._accepted.exception()  # open() may have been cancelled: nobody else will look
+        self._ended.set()
+        self._on_lost()
+
+    def _lost_text(self) -> str:
+        return f"{self._options.place}: {self.why_lost}"
+
+    def _limit(self, *, is_urgent: bool) -> int:
+        if is_urgent:
+            return self._window
+        return self._window - min(URGENT_MOST, self._window // URGENT_SHARE)
+
+    def _tick(self) -> None:
+        self._ticker = self._loop.call_later(TICK_S, self._tick)
+        self._client.loop_misc()  # keep-alive; calls on_disconnect when the broker is silent
+        now_mono = self._clock.monotonic()
+        if not self._pending or self._acks != self._acks_seen:
+            self._acks_seen, self._acks_seen_mono = self._acks, now_mono
+        elif now_mono - self._acks_seen_mono > ACK_TIMEOUT_S:
+            self._lose(f"no acknowledgement for {ACK_TIMEOUT_S:g} s")
+
+    # paho: the client, and what it calls. Nothing here may call paho back.
+
+    def _new_client(self) -> LoopClient:
+        options = self._options
+        is_5 = options.protocol == "5"
+        client = LoopClient(
+            self._wire,
+            callback_api_version=CallbackAPIVersion.VERSION2,
+            client_id=options.client_id,
+            clean_session=None if is_5 else False,
+            protocol=MQTTProtocolVersion.MQTTv5 if is_5 else MQTTProtocolVersion.MQTTv311,
+        )
+        if options.user:
+            client.username_pw_set(options.user, options.password() or None)
+        if options.will is not None:
+            will = options.will
+            client.will_set(will.topic, will.payload, will.qos, will.retain)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.after_read = self._after_read
+        return client
+
+    def _on_connect(
+        self, _client: Client, _data: Any, _flags: Any, reason: ReasonCode, properties: Any
+    ) -> None:
+        if reason.is_failure:
+            if not self._accepted.done():
+                self._accepted.set_exception(
+                    SinkError(f"{self._options.place}: refused: {_refusal(reason, self._options)}")
+                )
+            return
+        self._window = min(self._window, getattr(properties, "ReceiveMaximum", self._window))
+        self._max_packet = min(
+            self._max_packet, getattr(properties, "MaximumPacketSize", self._max_packet)
+        )
+        if not self._accepted.done():
+            self._accepted.set_result(None)
+
+    def _on_disconnect(
+        self, _client: Client, _data: Any, flags: Any, reason: ReasonCode, _properties: Any
+    ) -> None:
+        if flags.is_disconnect_packet_from_server:
+            why = f"the broker ended it: {reason}"
+        else:
+            why = self._wire.why_gone or str(reason)
+        # paho holds a lock while it calls this, and closing the socket would ask for it again
+        self._loop.call_soon(self._lose, why)
+
+    def _on_publish(
+        self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _properties: Any
+    ) -> None:
+        entry = self._pending.pop(mid, None)
+        if entry is None:
+            return  # QoS 0
+        self._acks += 1
+        batch, index = entry
+        code = reason.value
+        if code < REFUSED:
+            batch.settle(index)
+        elif code == QUOTA_EXCEEDED:
+            batch.put_off(f"{self._options.place}: {reason}")
+        else:
+            batch.refuse(index, f"refused by the broker: {reason}")
+
+    def _after_read(self) -> None:
+        """Acknowledgements were read: let those go on who wait for room in the window."""
+        waiting = len(self._pending)
+        if waiting < self._window:
+            self._urgent_room.set()
+        if waiting <= self._limit(is_urgent=False) // 2:  # wake seldom, for many publishes at once
+            self._ordinary_room.set()
+
+
+class MqttClient:
+    """The connection to one broker; connect again after it was lost.
+
+    ``on_lost`` is called once for every connection that ends, also for one that never began.
+    """
+
+    def __init__(
+        self,
+        options: MqttOptions,
+        clock: Clock,
+        on_lost: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._options = options
+        self._clock = clock
+        self._on_lost = on_lost
+        self._connection: _Connection | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """True between a successful ``connect`` and the loss of the connection."""
+        return self._connection is not None and self._connection.why_lost is None
+
+    @property
+    def why_lost(self) -> str:
+        """Why there is no connection; "" while there is one."""
+        if self._connection is None:
+            return "not connected"
+        return self._connection.why_lost or ""
+
+    async def connect(self) -> None:
+        """Connect once; raises SinkError that says why it did not work. The session is kept."""
+        if self.is_connected:
+            raise RuntimeError("connected already")
+        self._connection = None
+        try:
+            connection = _Connection(self._options, self._clock, self._on_lost)
+        except ConfigError as error:  # a secret file that was there at the start is gone
+            raise SinkError(str(error)) from None
+        await connection.open()
+        self._connection = connection
+
+    async def publish_batch(
+        self, messages: Sequence[Message], *, is_urgent: bool = False
+    ) -> dict[int, str]:
+        """Publish in order and wait for every acknowledgement.
+
+        Returns the refused ones, index: reason; a broker of 3.1.1 cannot refuse. Raises
+        PublishLostError, a SinkError, when the connection goes first. A QoS 0 message counts as
+        acknowledged when it was handed to the connection.
+        """
+        if self._connection is None:
+            raise SinkError(f"{self._options.place}: not connected")
+        return await self._connection.publish(messages, is_urgent=is_urgent)
+
+    async def publish(self, message: Message, *, is_urgent: bool = False) -> None:
+        """Publish one; raises SinkError when it is refused, too."""
+        refused = await self.publish_batch([message], is_urgent=is_urgent)
+        if refused:
+            raise SinkError(f"{message.topic}: {refused[0]}")
+
+    async def disconnect(self) -> None:
+        """End the connection politely: the broker does not publish the will."""
+        if self._connection is not None:
+            await self._connection.close()
+
+    def abort(self, why: str) -> None:
+        """End the connection at once, as if the line had been cut."""
+        if self._connection is not None:
+            self._connection.abort(why)
+
+
+def _start(options: MqttOptions) -> dict[str, Any]:
+    """How MQTT 5 keeps a session over reconnects; 3.1.1 says it in the client's constructor."""
+    if options.protocol != "5":
+        return {}
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's own
+    properties.SessionExpiryInterval = SESSION_EXPIRY_S
+    properties.MaximumPacketSize = MAX_PACKET_BYTES
+    return {"clean_start": False, "properties": properties}
+
+
+def _refusal(reason: ReasonCode, options: MqttOptions) -> str:
+    text = str(reason)
+    if reason.value in {BAD_LOGIN, NOT_AUTHORIZED}:
+        return f"{text}; check mqtt.user ({options.user!r}) and mqtt.password_file"
+    if reason.value == BAD_PROTOCOL:
+        return f"{text}; the broker does not speak mqtt.protocol {options.protocol!r}"
+    return text
