@@ -1,0 +1,194 @@
+/** The one store: everything the event stream says, ready to be shown. */
+
+import type { BaseMap, Emergency, Gateway, KeySite, Link, MessageName, Messages, Unit } from "./api";
+import type { Point } from "./lib/geo";
+import { instantMs } from "./lib/time";
+import { keyOf, numberOf, placeOf } from "./units";
+
+const GATHER_MS = 100; // the rest of a snapshot follows in pieces; show them as one
+const TICK_MS = 500;
+const QUIET_MS = 5_000; // older than this and a broken connection: the picture is old
+const SILENCE_MS = 7_000; // the gateway speaks at least every 5 s; two more for the way
+const TRAIL_MS = 10 * 60_000;
+const TRAIL_POINTS = 600;
+const CLOSED_KEPT = 500; // ids of closed emergencies, so that a late message revives none
+
+export interface TrailPoint extends Point {
+  ms: number;
+}
+
+export class Board {
+  gateway = $state.raw<Gateway>();
+  auditOk = $state(true);
+  units = $state.raw<ReadonlyMap<string, Unit>>(new Map());
+  links = $state.raw<readonly Link[]>();
+  sites = $state.raw<readonly KeySite[]>([]);
+  /** Open and taken ones, newest first. */
+  emergencies = $state.raw<readonly Emergency[]>([]);
+  map = $state.raw<BaseMap | null>(null);
+
+  /** The gateway's clock, milliseconds since 1970; moves twice a second. */
+  nowMs = $state(Date.now());
+  connected = $state(false);
+  /** Seconds without a word from the gateway. */
+  quietS = $state(0);
+  isOld = $state(false);
+  hasData = $state(false);
+
+  #clockOffsetMs = Date.now() - performance.now();
+  #heardMs = performance.now();
+  #pending: Map<string, Unit> | undefined;
+  #closed = new Set<string>();
+  #trails = new Map<string, TrailPoint[]>();
+
+  get zone(): string {
+    return this.gateway?.zone ?? "Asia/Shanghai";
+  }
+
+  /** Call once; returns how to stop the clock. */
+  start(): () => void {
+    const timer = setInterval(() => this.#tick(), TICK_MS);
+    return () => clearInterval(timer);
+  }
+
+  setConnected(is: boolean): void {
+    this.connected = is;
+    this.#tick();
+  }
+
+  hear<N extends MessageName>(name: N, data: Messages[N]): void {
+    this.#heardMs = performance.now();
+    const hearers: { [M in MessageName]: (data: Messages[M]) => void } = {
+      snapshot: (said) => this.#snapshot(said),
+      units: (said) => this.#putUnits(said.units),
+      emergency: (said) => this.putEmergency(said.emergency),
+      links: (said) => this.#putLinks(said.links),
+      gateway: (said) => {
+        this.#setClock(said.gateway.now);
+        this.gateway = said.gateway;
+        this.auditOk = said.audit_ok;
+      },
+      heartbeat: (said) => this.#setClock(said.now),
+      bye: () => undefined,
+    };
+    hearers[name](data);
+    this.#tick();
+  }
+
+  /** A new state of an emergency, from the stream or as the answer to an act of our own. */
+  putEmergency(emergency: Emergency): void {
+    const id = emergency.emergency_id;
+    if (emergency.phase === "closed") this.#rememberClosed(id);
+    else if (this.#closed.has(id)) return;
+    const known = this.emergencies.find((each) => each.emergency_id === id);
+    // A frame on its way while somebody took it must not look as if nobody had.
+    if (known?.phase === "taken" && emergency.phase === "open") return;
+    const others = this.emergencies.filter((each) => each.emergency_id !== id);
+    this.emergencies = newestFirst(
+      emergency.phase === "closed" ? others : [...others, emergency],
+    );
+  }
+
+  unitOf(emergency: Emergency): Unit | undefined {
+    return this.units.get(keyOf(emergency)) ?? this.units.get(emergency.radio_id);
+  }
+
+  /** What to call a unit; a radio without a unit is called by its number. */
+  nameOf(who: { unit_name?: string; unit_id?: string; radio_id: string }): string {
+    return who.unit_name ?? who.unit_id ?? numberOf(who.radio_id);
+  }
+
+  teamOf(emergency: Emergency): string | undefined {
+    const unit = this.unitOf(emergency);
+    return unit?.team_name ?? unit?.team ?? emergency.team;
+  }
+
+  trail(key: string): readonly TrailPoint[] {
+    return this.#trails.get(key) ?? [];
+  }
+
+  /** Points from the gateway's own history go in front of those heard since. */
+  addHistory(key: string, points: readonly TrailPoint[]): void {
+    const heard = this.#trails.get(key) ?? [];
+    const first = heard[0]?.ms ?? Infinity;
+    this.#trails.set(key, [...points.filter((point) => point.ms < first), ...heard]);
+  }
+
+  #snapshot(said: Messages["snapshot"]): void {
+    this.#setClock(said.gateway.now);
+    this.gateway = said.gateway;
+    this.auditOk = said.audit_ok;
+    this.links = said.links;
+    this.sites = said.sites;
+    this.emergencies = newestFirst(said.emergencies.filter((each) => each.phase !== "closed"));
+    if (said.map?.url !== this.map?.url) this.map = said.map;
+    this.#closed.clear();
+    this.#gather(new Map());
+    this.#putUnits(said.units);
+    this.hasData = true;
+  }
+
+  #putUnits(units: readonly Unit[]): void {
+    const pending = this.#pending ?? this.#gather(new Map(this.units));
+    for (const unit of units) {
+      const key = keyOf(unit);
+      pending.set(key, unit);
+      if (unit.unit_id !== undefined) pending.delete(unit.radio_id); // registered since
+      this.#follow(key, unit);
+    }
+  }
+
+  #gather(start: Map<string, Unit>): Map<string, Unit> {
+    if (!this.#pending) setTimeout(() => this.#flush(), GATHER_MS);
+    this.#pending = start;
+    return start;
+  }
+
+  #flush(): void {
+    if (this.#pending) this.units = this.#pending;
+    this.#pending = undefined;
+  }
+
+  #follow(key: string, unit: Unit): void {
+    const at = placeOf(unit);
+    const ms = instantMs(unit.fix_received_at);
+    if (!at || ms === undefined) return;
+    const trail = this.#trails.get(key) ?? [];
+    if (trail.length && ms <= (trail.at(-1)?.ms ?? 0)) return;
+    trail.push({ ...at, ms });
+    while (trail.length > TRAIL_POINTS || (trail[0] && trail[0].ms < ms - TRAIL_MS)) trail.shift();
+    this.#trails.set(key, trail);
+  }
+
+  #putLinks(links: readonly Link[]): void {
+    const byId = new Map((this.links ?? []).map((link) => [link.link_id, link]));
+    for (const link of links) byId.set(link.link_id, link);
+    this.links = [...byId.values()];
+  }
+
+  #rememberClosed(id: string): void {
+    this.#closed.add(id);
+    if (this.#closed.size > CLOSED_KEPT) {
+      const [oldest] = this.#closed;
+      if (oldest !== undefined) this.#closed.delete(oldest);
+    }
+  }
+
+  #setClock(now: string): void {
+    const ms = instantMs(now);
+    if (ms !== undefined) this.#clockOffsetMs = ms - performance.now();
+  }
+
+  #tick(): void {
+    const now = performance.now();
+    this.nowMs = this.#clockOffsetMs + now;
+    const quiet = now - this.#heardMs;
+    this.quietS = Math.floor(quiet / 1000);
+    this.isOld = quiet > (this.connected ? SILENCE_MS : QUIET_MS);
+  }
+}
+
+function newestFirst(emergencies: readonly Emergency[]): Emergency[] {
+  const raised = (each: Emergency) => instantMs(each.raised_at) ?? 0;
+  return [...emergencies].sort((a, b) => raised(b) - raised(a));
+}

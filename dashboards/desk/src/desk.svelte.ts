@@ -1,0 +1,197 @@
+/** What the operator does: who is signed in, what is selected, taking, closing, sound, keys. */
+
+import { ApiError, api, type Emergency, type Me, type SignedIn, type Verdict } from "./api";
+import { Board } from "./board.svelte";
+import { say } from "./lang.svelte";
+import { Siren, type SoundState } from "./lib/sound";
+import { instantMs } from "./lib/time";
+import type { Point } from "./lib/geo";
+import { openStream } from "./stream";
+import { emergencyPlace, placeOf } from "./units";
+
+/** What the map can be asked to do by the rest of the page. */
+export interface MapHandle {
+  centre(at: Point): void;
+  shows(at: Point): boolean;
+}
+
+const HISTORY_MS = 10 * 60_000;
+const TOAST_MS = 6_000;
+
+export class Desk {
+  readonly board = new Board();
+  readonly isWall = new URLSearchParams(location.search).get("wall") === "1";
+
+  me = $state.raw<SignedIn>();
+  sound = $state<SoundState>("blocked");
+  selectedKey = $state<string>();
+  /** The emergency whose closing dialog is open. */
+  closing = $state.raw<Emergency>();
+  /** Why the last act failed, by emergency. */
+  errors = $state<Record<string, string>>({});
+  busy = $state<Record<string, boolean>>({});
+  toast = $state("");
+  map = $state.raw<MapHandle>();
+
+  readonly untaken = $derived(this.board.emergencies.filter((each) => each.phase === "open"));
+  readonly selected = $derived(
+    this.selectedKey === undefined ? undefined : this.board.units.get(this.selectedKey),
+  );
+  readonly mayAct = $derived(!this.isWall && (this.me?.roles.includes("dispatcher") ?? false));
+
+  readonly #siren = new Siren(() => {
+    this.sound = this.#siren.state;
+  });
+  #shown = 0; // which alarm F8 goes to next
+
+  constructor() {
+    this.sound = this.#siren.state;
+  }
+
+  /** Open the stream; returns how to stop everything again. */
+  start(onMe: (me: Me) => void): () => void {
+    const stopClock = this.board.start();
+    const closeStream = openStream({
+      message: (name, data) => this.board.hear(name, data),
+      connected: (is) => this.board.setConnected(is),
+      me: onMe,
+    });
+    return () => {
+      closeStream();
+      stopClock();
+      this.#siren.want(false);
+    };
+  }
+
+  /** The sound follows the alarms that nobody has taken. */
+  soundFor(untaken: number): void {
+    this.#siren.want(untaken > 0);
+  }
+
+  enableSound(): void {
+    void this.#siren.enable();
+  }
+
+  testSound(): void {
+    void this.#siren.test();
+  }
+
+  select(key: string | undefined, centre = false): void {
+    this.selectedKey = key;
+    if (key === undefined) return;
+    void this.loadTrail(key);
+    const at = placeOf(this.board.units.get(key));
+    if (centre && at) this.map?.centre(at);
+  }
+
+  /** What the gateway remembers of the last minutes; without the right to see it, what we heard. */
+  async loadTrail(key: string): Promise<void> {
+    try {
+      const from = new Date(this.board.nowMs - HISTORY_MS).toISOString();
+      const track = await api.track(key, from);
+      this.board.addHistory(
+        key,
+        track.features.flatMap(({ geometry, properties }) => {
+          if (geometry?.type !== "Point") return [];
+          const [lon_deg = 0, lat_deg = 0] = geometry.coordinates;
+          const at: unknown = properties?.["received_at"] ?? properties?.["at"];
+          const ms = instantMs(typeof at === "string" ? at : undefined);
+          return ms === undefined ? [] : [{ lat_deg, lon_deg, ms }];
+        }),
+      );
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+    }
+  }
+
+  async take(emergency: Emergency): Promise<void> {
+    await this.#act(emergency, (me) => api.take(me, emergency.emergency_id));
+  }
+
+  async close(emergency: Emergency, verdict: Verdict, note: string): Promise<boolean> {
+    const done = await this.#act(emergency, (me) =>
+      api.close(me, emergency.emergency_id, verdict, note),
+    );
+    if (done) {
+      this.closing = undefined;
+      this.showToast(`${say("closed")}: ${this.board.nameOf(emergency)} · ${say(`verdict_${verdict}`)}`);
+    }
+    return done;
+  }
+
+  goTo(emergency: Emergency): void {
+    const unit = this.board.unitOf(emergency);
+    const place = emergencyPlace(emergency, unit);
+    if (place) this.map?.centre(place.at);
+  }
+
+  /** F2, F4, F8: the newest one that fits; F8 goes round all of them. */
+  takeNewest(): void {
+    const newest = this.untaken[0];
+    if (newest && this.mayAct) void this.take(newest);
+  }
+
+  closeNewest(): void {
+    const newest = this.board.emergencies.find((each) => each.phase === "taken");
+    if (newest && this.mayAct) this.closing = newest;
+  }
+
+  goToNext(): void {
+    const all = this.board.emergencies;
+    const next = all[this.#shown % Math.max(1, all.length)];
+    this.#shown += 1;
+    if (next) this.goTo(next);
+  }
+
+  showToast(text: string): void {
+    this.toast = text;
+    setTimeout(() => {
+      if (this.toast === text) this.toast = "";
+    }, TOAST_MS);
+  }
+
+  async #act(emergency: Emergency, act: (me: SignedIn) => Promise<Emergency>): Promise<boolean> {
+    const id = emergency.emergency_id;
+    if (!this.me || this.busy[id]) return false;
+    this.busy[id] = true;
+    delete this.errors[id];
+    try {
+      this.board.putEmergency(await act(this.me));
+      return true;
+    } catch (error) {
+      this.errors[id] = explain(error);
+      return false;
+    } finally {
+      delete this.busy[id];
+    }
+  }
+}
+
+/** An error of the gateway in words that tell the operator what to do. */
+export function explain(error: unknown): string {
+  if (!(error instanceof ApiError)) return String(error);
+  switch (error.code) {
+    case "offline":
+      return say("errorOffline");
+    case "not_signed_in":
+      return say("errorSignedOut");
+    case "wrong_credentials":
+      return say("errorCredentials");
+    case "forbidden":
+      return say("errorForbidden");
+    case "not_stored":
+      return say("errorNotStored");
+    case "busy":
+      return say("errorBusy");
+    case "locked":
+      return say("errorLocked", { n: Math.max(1, Math.ceil((error.retryAfterS ?? 60) / 60)) });
+    case "not_allowed":
+    case "invalid":
+    case "not_found":
+      return error.detail || say("errorServer", { status: error.status });
+    default: {
+      const said = say("errorServer", { status: error.status });
+      return error.detail ? `${said}: ${error.detail}` : said;
+    }
+  }
+}
