@@ -59,9 +59,14 @@ class StreamPeer(asyncio.BufferedProtocol, asyncio.Protocol):
             self.abort(f"does not read ({unsent} bytes unsent)")
 
     def close(self, why: str) -> None:
-        """Hang up; what was written before is still sent, for ``LINGER_S`` at most."""
+        """Hang up; what was written before is still sent, for ``LINGER_S`` at most.
+
+        Until the peer hangs up too, what it sends is read and forgotten: a socket closed over unread
+        bytes is reset, and a reset may overtake our last words.
+        """
         if self._hang_up(why) and self._transport is not None:
-            self._transport.close()
+            self._resume()
+            self._transport.write_eof()
             self._linger = asyncio.get_running_loop().call_later(LINGER_S, self._end)
 
     def abort(self, why: str) -> None:
@@ -99,6 +104,8 @@ class StreamPeer(asyncio.BufferedProtocol, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """A serial transport has read."""
+        if self._is_hung_up:
+            return
         self._pending += data
         self._wake.set()
         if len(self._pending) >= READ_BYTES and self._transport is not None:

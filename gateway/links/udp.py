@@ -199,7 +199,7 @@ class _Wire(asyncio.DatagramProtocol):
     def speak_to(self, address: Address) -> None:
         """Have one peer, hear nobody else, and be over when it is."""
         self._is_pinned = True
-        if self._meet(address) is None:
+        if self._meet(address) is None and not self._leaving:
             self._end("not wanted")
 
     async def over(self) -> str:
