@@ -1,7 +1,8 @@
 """Reads a recording offline: what a driver makes of bytes, without any link, outbox or roster."""
 
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, BinaryIO
 
 import msgspec
@@ -45,9 +46,9 @@ def decode_stream(
     codec = driver.new_codec(options, LINK)
     now = Moment(0.0, at)
     while chunk := stream.read(CHUNK):
-        yield from _facts(driver.name, codec.receive(chunk, now), at)
+        yield from _facts(driver.name, _step(partial(codec.receive, chunk, now)), at)
         codec.outgoing()  # nobody listens
-    yield from _facts(driver.name, codec.flush(now), at)
+    yield from _facts(driver.name, _step(partial(codec.flush, now)), at)
 
 
 def _decode_one(
@@ -55,8 +56,16 @@ def _decode_one(
 ) -> list[bytes]:
     codec = driver.new_codec(options, LINK)
     now = Moment(0.0, at)
-    outputs = [*codec.receive(data, now), *codec.flush(now)]
+    outputs = [*_step(partial(codec.receive, data, now)), *_step(partial(codec.flush, now))]
     return list(_facts(driver.name, outputs, at))
+
+
+def _step(step: Callable[[], Sequence[Output]]) -> Sequence[Output]:
+    """A codec that raises has a bug; one frame of it must not end the reading."""
+    try:
+        return step()
+    except Exception as error:  # noqa: BLE001 - see above
+        return [Reject("driver_error", repr(error))]
 
 
 def _facts(driver_name: str, outputs: Sequence[Output], at: Instant) -> Iterator[bytes]:
