@@ -235,15 +235,17 @@ class TcpServerWire(_TcpWire):
     ) -> None:
         super().__init__(device, clock, tick_s=tick_s)
         self._listen = listen
+        self._opening = asyncio.Lock()  # run and the scenario may both ask for the port
         self._server: asyncio.Server | None = None
 
     async def listen(self) -> Address:
         """Open the port, if it is not open yet; returns where. ``run`` does it too."""
-        if self._server is None:
-            loop = asyncio.get_running_loop()
-            self._server = await loop.create_server(lambda: _Connection(self), *self._listen)
-        host, port = self._server.sockets[0].getsockname()[:2]
-        self._listen = (host, port)  # the same again after a stop
+        async with self._opening:
+            if self._server is None:
+                loop = asyncio.get_running_loop()
+                self._server = await loop.create_server(lambda: _Connection(self), *self._listen)
+                host, port = self._server.sockets[0].getsockname()[:2]
+                self._listen = (host, port)  # the same again after a stop
         return self._listen
 
     async def run(self) -> NoReturn:
@@ -282,17 +284,19 @@ class UdpWire(Wire, asyncio.DatagramProtocol):
         self._gateway = gateway
         self._answers_anybody = gateway is None
         self._listen = listen
+        self._opening = asyncio.Lock()  # run and the scenario may both ask for the port
         self._transport: asyncio.DatagramTransport | None = None
 
     async def listen(self) -> Address:
         """Open the socket, if it is not open yet; returns where. ``run`` does it too."""
-        if self._transport is None:
-            loop = asyncio.get_running_loop()
-            self._transport, _ = await loop.create_datagram_endpoint(
-                lambda: self, local_addr=self._listen
-            )
-        host, port = self._transport.get_extra_info("sockname")[:2]
-        self._listen = (host, port)
+        async with self._opening:
+            if self._transport is None:
+                loop = asyncio.get_running_loop()
+                self._transport, _ = await loop.create_datagram_endpoint(
+                    lambda: self, local_addr=self._listen
+                )
+                host, port = self._transport.get_extra_info("sockname")[:2]
+                self._listen = (host, port)
         return self._listen
 
     async def run(self) -> NoReturn:
