@@ -1,0 +1,48 @@
+"""What is deleted and when: in small steps, so that nothing else waits for long."""
+
+import sqlite3
+from typing import NamedTuple
+
+from gateway.model.quantities import Instant
+
+STEP_ROWS = 2_000  # rows a step may delete; about 20 ms
+
+
+class Limits(NamedTuple):
+    """``history`` for positions and ordinary events, ``emergencies`` for closed ones."""
+
+    history: Instant
+    emergencies: Instant
+
+
+def step(connection: sqlite3.Connection, limits: Limits) -> int:
+    """Delete at most STEP_ROWS rows of each kind; returns how many went, 0 at the end."""
+    gone = connection.execute(
+        "DELETE FROM position WHERE (holder_key, at, event_key) IN "
+        "(SELECT holder_key, at, event_key FROM position WHERE at < ? LIMIT ?)",
+        (limits.history, STEP_ROWS),
+    ).rowcount
+    gone += connection.execute(
+        "DELETE FROM event WHERE seq IN (SELECT seq FROM event "
+        "WHERE received_at < ? AND emergency_id = '' LIMIT ?)",
+        (limits.history, STEP_ROWS),
+    ).rowcount
+    gone += _closed_emergencies(connection, limits.emergencies)
+    if gone == 0:
+        connection.execute(
+            "DELETE FROM holder WHERE NOT EXISTS "
+            "(SELECT 1 FROM position WHERE position.holder_key = holder.holder_key)"
+        )
+    return gone
+
+
+def _closed_emergencies(connection: sqlite3.Connection, before: Instant) -> int:
+    """Closed ones and their events go together; an open one is not looked at."""
+    old = connection.execute(
+        "SELECT emergency_id FROM emergency WHERE phase = 'closed' AND closed_at < ? LIMIT ?",
+        (before, STEP_ROWS // 10),
+    ).fetchall()
+    for each in old:
+        connection.execute("DELETE FROM event WHERE emergency_id = ?", each)
+        connection.execute("DELETE FROM emergency WHERE emergency_id = ?", each)
+    return len(old)
