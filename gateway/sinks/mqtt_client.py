@@ -6,6 +6,7 @@ urgent ones may use all of it, so an emergency never waits for telemetry's ackno
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -147,7 +148,7 @@ class _Connection:
             raise SinkError(f"{options.place}: no answer in {CONNECT_TIMEOUT_S:g} s") from None
         except OSError as error:
             self.abort("connect failed")
-            raise SinkError(f"{options.place}: {error.strerror or error}") from None
+            raise SinkError(f"{options.place}: {_reason(error)}") from None
         except BaseException:
             self.abort("given up")
             raise
@@ -155,6 +156,8 @@ class _Connection:
 
     async def publish(self, messages: Sequence[Message], *, is_urgent: bool) -> dict[int, str]:
         """See ``MqttClient.publish_batch``."""
+        if self.why_lost is not None:
+            raise SinkError(self._lost_text())
         if not messages:
             return {}
         batch = _Batch(len(messages))
@@ -404,6 +407,13 @@ def _start(options: MqttOptions) -> dict[str, Any]:
     properties.SessionExpiryInterval = SESSION_EXPIRY_S
     properties.MaximumPacketSize = MAX_PACKET_BYTES
     return {"clean_start": False, "properties": properties}
+
+
+def _reason(error: OSError) -> str:
+    text = error.strerror or str(error)
+    if error.errno and text.startswith("Connect call failed"):  # asyncio hides the reason
+        return os.strerror(error.errno)
+    return text
 
 
 def _refusal(reason: ReasonCode, options: MqttOptions) -> str:
