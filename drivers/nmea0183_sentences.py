@@ -2,8 +2,9 @@
 
 Each tuple has the fields of one table of the standard; each reader takes the fields of a sentence
 (``fields[0]`` is the address, so that indices are those of the table) and raises ``ValueError`` for
-what the table does not allow. ``None`` is a field that the receiver left empty. Times are
-nanoseconds of the UTC day (a leap second counts as 24:00:00), dates are days since 1970-01-01,
+what the table does not allow. ``None`` is a field that the receiver left empty, and the place of a
+void sentence, which is not read: receivers without a fix print zeros or 720 degrees there. Times
+are nanoseconds of the UTC day (a leap second counts as 24:00:00), dates are days since 1970-01-01,
 angles degrees with north and east positive, lengths metres.
 """
 
@@ -59,6 +60,7 @@ class Gns(NamedTuple):
     satellites: int | None
     hdop: float | None
     altitude_m: float | None
+    nav_status: bytes
 
 
 class Gll(NamedTuple):
@@ -127,10 +129,11 @@ AnySentence = Placing | Vtg | Gsa | Gsv | Zda | Gst | Txt
 def read_rmc(fields: Fields) -> Rmc:
     """1 time, 2 status, 3-6 place, 7 knots, 8 course, 9 ddmmyy, 12 mode, 13 nav status."""
     _need(fields, 10)
+    is_valid = fields[2] == b"A"
     return Rmc(
         time_of_day(fields[1]),
-        fields[2] == b"A",
-        _place(fields, 3),
+        is_valid,
+        _place(fields, 3) if is_valid else None,
         _not_negative(fields[7]),
         _course(fields[8]),
         _short_date(fields[9]),
@@ -146,7 +149,7 @@ def read_gga(fields: Fields) -> Gga:
     return Gga(
         time_of_day(fields[1]),
         quality > 0,
-        _place(fields, 2),
+        _place(fields, 2) if quality > 0 else None,
         quality,
         _count(fields[7]),
         _not_negative(fields[8]),
@@ -155,26 +158,29 @@ def read_gga(fields: Fields) -> Gga:
 
 
 def read_gns(fields: Fields) -> Gns:
-    """1 time, 2-5 place, 6 modes, 7 satellites, 8 HDOP, 9 altitude above mean sea level."""
+    """1 time, 2-5 place, 6 modes, 7 satellites, 8 HDOP, 9 altitude MSL, 13 nav status."""
     _need(fields, 10)
+    is_valid = bool(fields[6].strip(b"N"))
     return Gns(
         time_of_day(fields[1]),
-        bool(fields[6].strip(b"N")),
-        _place(fields, 2),
+        is_valid,
+        _place(fields, 2) if is_valid else None,
         fields[6],
         _count(fields[7]),
         _not_negative(fields[8]),
         number(fields[9]),
+        _later(fields, 13),
     )
 
 
 def read_gll(fields: Fields) -> Gll:
     """1-4 place, 5 time, 6 status, 7 mode."""
     _need(fields, 7)
+    is_valid = fields[6] == b"A"
     return Gll(
         time_of_day(fields[5]),
-        fields[6] == b"A",
-        _place(fields, 1),
+        is_valid,
+        _place(fields, 1) if is_valid else None,
         _later(fields, 7),
     )
 
@@ -333,13 +339,19 @@ def time_of_day(text: bytes) -> int | None:
 
 @lru_cache(maxsize=64)
 def _short_date(text: bytes) -> int | None:
-    """Days since 1970-01-01 from ddmmyy; 000000 is how some receivers leave it empty."""
-    if not text or text == b"000000":
+    """Days since 1970-01-01 from ddmmyy, or None where no calendar has the date.
+
+    Receivers whose week has rolled over print a wrong one beside a good place, and some print
+    ``000000`` before they know it: the rest of the sentence stands. ``2208-1`` is 22 August 1999,
+    by firmware that takes 2000 off the year.
+    """
+    if len(text) != 6 or not text[:4].isdigit():  # noqa: PLR2004
         return None
-    if len(text) != 6 or not text.isdigit():  # noqa: PLR2004
-        raise ValueError(f"{text!r} is not ddmmyy")
-    year = int(text[4:])
-    return _day(year + (1900 if year >= _GPS_YEAR else 2000), int(text[2:4]), int(text[:2]))
+    try:
+        day, month, year = int(text[:2]), int(text[2:4]), int(text[4:])
+        return _day(year + (1900 if year >= _GPS_YEAR else 2000), month, day)
+    except ValueError:
+        return None
 
 
 def _day(year: int, month: int, day: int) -> int:

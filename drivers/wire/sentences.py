@@ -22,9 +22,7 @@ _HEX = b"0123456789ABCDEFabcdef"
 _CHECK = {bytes((a, b)): int(chr(a) + chr(b), 16) for a in _HEX for b in _HEX}
 _START = re.compile(rb"[$!]")
 
-# After the check comes a line end, another sentence or noise, but no further text: a damaged byte
-# that happens to be "*" must not end a sentence early.
-_CHECKED = re.compile(rb"[$!]([^$!*\\]*)\*([0-9A-Fa-f]{2})(?=[^ -~]|[$!\\]|\Z)")
+_CHECKED = re.compile(rb"[$!]([^$!*\\]*)\*([0-9A-Fa-f]{2})")
 _TAG = re.compile(rb"\\([^\\]*)\*([0-9A-Fa-f]{2})\\\Z")
 _TAG_REMAINS = re.compile(rb"\\[^\\$!]*\*[0-9A-Fa-f]{2}.?\Z", re.DOTALL)
 _GROUP = re.compile(rb"(\d+)-\d+-(\w+)\Z")

@@ -15,7 +15,7 @@ def check_of(body: bytes) -> bytes:
 
 
 def good_frames(data: bytes) -> Iterator[bytes]:
-    """Every run ``$…*hh`` in ``data`` whose check fits, in order."""
+    """Every run ``$…*hh`` in ``data`` whose check fits, in order, with a line end."""
     start = data.find(b"$")
     while start >= 0:
         following = data.find(b"$", start + 1)
@@ -23,7 +23,7 @@ def good_frames(data: bytes) -> Iterator[bytes]:
         if end >= 0 and (following < 0 or end < following) and end - start < MAX_BODY:
             body, digits = data[start + 1 : end], data[end + 1 : end + 3]
             if check_of(body) == digits.upper():
-                yield data[start : end + 3]
+                yield data[start : end + 3] + b"\r\n"
         start = following
 
 

@@ -1,0 +1,132 @@
+"""An emulated GNSS receiver: RMC, GGA, GSA, GSV and VTG once a second, as a module prints them."""
+
+from collections.abc import Sequence
+
+from drivers.api import Moment
+from drivers.wire import xor8
+from gateway.model.events import EmergencyKind
+from gateway.model.quantities import KNOT_MPS
+
+IN_VIEW = (  # satellite, elevation, azimuth, strength
+    (2, 62, 145, 44),
+    (5, 38, 291, 41),
+    (12, 17, 52, 33),
+    (21, 71, 213, 46),
+    (25, 24, 118, 37),
+    (29, 9, 330, 28),
+)
+
+
+def sentence(body: str) -> bytes:
+    """``body`` between ``$`` and its check, with the line end."""
+    text = body.encode("ascii")
+    return b"$%s*%02X\r\n" % (text, xor8(text))
+
+
+def angle_text(value_deg: float, digits: int, sides: str) -> str:
+    """``ddmm.mmmmm,N``: an angle the way NMEA writes it, to five decimals of a minute (2 cm)."""
+    minutes = round(abs(value_deg) * 60, 5)
+    side = sides[0] if value_deg >= 0 else sides[1]
+    return f"{int(minutes // 60):0{digits}d}{minutes % 60:08.5f},{side}"
+
+
+class Nmea0183Device:
+    """A receiver that stands where it is told; without a place it prints void sentences.
+
+    ``talker`` is put before RMC, GGA, GSA and VTG (``GN`` mixed, ``BD`` BeiDou, ``GP`` GPS).
+    ``every_s`` is the time between two reports.
+    """
+
+    def __init__(self, *, talker: str = "GN", every_s: float = 1.0) -> None:
+        self._talker = talker
+        self._every_s = every_s
+        self._place: tuple[float, float] | None = None
+        self._speed_mps = 0.0
+        self._course_deg = 0.0
+        self._next_mono: float | None = None
+        self._outgoing: list[bytes] = []
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"NMEA 0183 receiver ({self._talker})"
+
+    def move(self, lat_deg: float, lon_deg: float, *, speed_mps: float, course_deg: float) -> None:
+        """Stand at a place (WGS-84), moving so."""
+        self._place = (lat_deg, lon_deg)
+        self._speed_mps = speed_mps
+        self._course_deg = course_deg
+
+    def lose_fix(self) -> None:
+        """See no satellites until the next ``move``."""
+        self._place = None
+
+    def press(self, kind: EmergencyKind = "alarm") -> None:
+        """Refuse with ``NotImplementedError``: no scenario may rely on a receiver's button."""
+        raise NotImplementedError(f"a GNSS receiver has no button to press ({kind})")
+
+    def release(self) -> None:
+        """Nothing was pressed."""
+
+    @property
+    def is_press_acknowledged(self) -> bool:
+        """Never: there is no button."""
+        return False
+
+    def receive(self, data: bytes, now: Moment) -> None:
+        """A receiver does not listen."""
+
+    def tick(self, now: Moment) -> None:
+        """Print a report when one is due; those missed in a pause are not made up for."""
+        if self._next_mono is not None and now.mono < self._next_mono:
+            return
+        self._report(now)
+        next_mono = (now.mono if self._next_mono is None else self._next_mono) + self._every_s
+        self._next_mono = next_mono if next_mono > now.mono else now.mono + self._every_s
+
+    def outgoing(self) -> Sequence[bytes]:
+        """The sentences printed since the last call."""
+        sentences, self._outgoing = self._outgoing, []
+        return sentences
+
+    def _report(self, now: Moment) -> None:
+        at = now.at.datetime()
+        time = f"{at:%H%M%S}.{at.microsecond // 1000:03d}"
+        bodies = self._void(time, f"{at:%d%m%y}")
+        if self._place is not None:
+            bodies = self._placed(time, f"{at:%d%m%y}", *self._place)
+        self._outgoing += [sentence(body) for body in bodies]
+
+    def _void(self, time: str, date: str) -> list[str]:
+        talker = self._talker
+        return [
+            f"{talker}RMC,{time},V,,,,,,,{date},,,N,V",
+            f"{talker}GGA,{time},,,,,0,00,99.99,,,,,,",
+            f"{talker}GSA,A,1,,,,,,,,,,,,,99.99,99.99,99.99",
+            "GPGSV,1,1,00",
+            f"{talker}VTG,,,,,,,,,N",
+        ]
+
+    def _placed(self, time: str, date: str, lat_deg: float, lon_deg: float) -> list[str]:
+        talker, knots = self._talker, self._speed_mps / KNOT_MPS
+        place = f"{angle_text(lat_deg, 2, 'NS')},{angle_text(lon_deg, 3, 'EW')}"
+        course = f"{self._course_deg % 360:.2f}" if knots > 0 else ""
+        used = ",".join(f"{satellite:02d}" for satellite, *_ in IN_VIEW)
+        empty = "," * (12 - len(IN_VIEW))
+        return [
+            f"{talker}RMC,{time},A,{place},{knots:.3f},{course},{date},,,A,V",
+            f"{talker}GGA,{time},{place},1,{len(IN_VIEW):02d},0.90,12.3,M,8.1,M,,",
+            f"{talker}GSA,A,3,{used}{empty},1.60,0.90,1.30",
+            *self._in_view(),
+            f"{talker}VTG,{course},T,,M,{knots:.3f},N,{self._speed_mps * 3.6:.3f},K,A",
+        ]
+
+    @staticmethod
+    def _in_view() -> list[str]:
+        """GSV sentences of four satellites each."""
+        groups = [IN_VIEW[index : index + 4] for index in range(0, len(IN_VIEW), 4)]
+        return [
+            f"GPGSV,{len(groups)},{number},{len(IN_VIEW):02d},"
+            + ",".join(f"{sat:02d},{up:02d},{round_:03d},{snr}" for sat, up, round_, snr in group)
+            for number, group in enumerate(groups, start=1)
+        ]
