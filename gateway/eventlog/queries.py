@@ -15,8 +15,9 @@ _POSITION = """position.at, position.received_at, fix_valid, fix_at, lat_deg, lo
     speed_mps, course_deg, accuracy_m, satellites, battery_pct, rssi_dbm,
     radio_id, unit_id, unit_name, team, link_id, driver"""
 
+# CROSS JOIN makes SQLite begin with the few holders; left to choose it may read every position.
 _LAST_OF_EACH = f"""
-SELECT {_POSITION} FROM holder JOIN position ON position.holder_key = holder.holder_key
+SELECT {_POSITION} FROM holder CROSS JOIN position ON position.holder_key = holder.holder_key
     AND (position.at, position.event_key) = (
         SELECT at, event_key FROM position AS newest
         WHERE newest.holder_key = holder.holder_key AND fix_valid AND lat_deg IS NOT NULL
@@ -80,7 +81,7 @@ def track(
     column = "radio_id" if ":" in who else "unit_id"
     of_team = "" if team is None else " AND team = :team"
     source = f"""
-        FROM holder JOIN position ON position.holder_key = holder.holder_key
+        FROM holder CROSS JOIN position ON position.holder_key = holder.holder_key
         WHERE {column} = :who{of_team} AND at BETWEEN :start AND :end
             AND fix_valid AND lat_deg IS NOT NULL"""
     values = {"who": who, "team": team, "start": start, "end": end}
