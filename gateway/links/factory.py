@@ -25,7 +25,7 @@ from gateway.settings import (
 CONNECT_TIMEOUT_S = 10.0  # to a serial port server
 # Longest pause between two tries to open a link again. Looking whether a port is back costs
 # nothing, and the first event after its return is wanted within 3 s; a far server is spared.
-NEAR_PAUSE_S = 2.0
+NEAR_PAUSE_S = 1.0
 FAR_PAUSE_S = 30.0
 
 

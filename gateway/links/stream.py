@@ -12,7 +12,8 @@ from typing import cast
 from gateway.links.base import LinkHost, PeerHandler
 from gateway.links.reasons import reason
 
-READ_BYTES = 64 * 1024  # at most so much from one peer before the others have their turn
+READ_BYTES = 16 * 1024  # a peer's bytes that wait here; then reading pauses
+TURN_BYTES = 4 * 1024  # handed on before the others have their turn: some 250 frames, a few ms
 WRITE_BYTES = 256 * 1024  # unsent bytes; a peer that lets more pile up does not read
 LINGER_S = 2.0  # what is unsent when we hang up may take so long
 RELEASE_S = 5.0  # a driver of the system that takes longer to close is left behind
@@ -61,10 +62,11 @@ class StreamPeer(asyncio.BufferedProtocol, asyncio.Protocol):
     def close(self, why: str) -> None:
         """Hang up; what was written before is still sent, for ``LINGER_S`` at most.
 
-        Until the peer hangs up too, what it sends is read and forgotten: a socket closed over unread
-        bytes is reset, and a reset may overtake our last words.
+        Until the peer hangs up too, what it sends is read and forgotten: a socket closed over
+        unread bytes is reset, and a reset may overtake our last words.
         """
         if self._hang_up(why) and self._transport is not None:
+            self._forget_pending()
             self._resume()
             self._transport.write_eof()
             self._linger = asyncio.get_running_loop().call_later(LINGER_S, self._end)
@@ -105,6 +107,7 @@ class StreamPeer(asyncio.BufferedProtocol, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """A serial transport has read."""
         if self._is_hung_up:
+            self._host.dropped("hung_up")
             return
         self._pending += data
         self._wake.set()
@@ -147,16 +150,20 @@ class StreamPeer(asyncio.BufferedProtocol, asyncio.Protocol):
         return self._why or "stopped"
 
     def _settle(self, handler: PeerHandler) -> None:
-        if self._pending:
-            self._host.dropped("hung_up")
+        self._forget_pending()
         self._why = self._why or "stopped"
         handler.lost(self._why)
+
+    def _forget_pending(self) -> None:
+        if self._pending:
+            self._host.dropped("hung_up")
+            self._pending.clear()
 
     async def _feed(self, handler: PeerHandler) -> None:
         while not self._is_hung_up:
             if self._pending:
-                data = bytes(self._pending[:READ_BYTES])
-                del self._pending[:READ_BYTES]
+                data = bytes(self._pending[:TURN_BYTES])
+                del self._pending[:TURN_BYTES]
                 handler.received(data)
                 await handler.room()
                 self._resume()
@@ -168,7 +175,7 @@ class StreamPeer(asyncio.BufferedProtocol, asyncio.Protocol):
                 await self._wake.wait()
 
     def _resume(self) -> None:
-        if self._is_paused and self._transport is not None and not self._transport.is_closing():
+        if self._is_paused and self._transport is not None and len(self._pending) < READ_BYTES:
             self._is_paused = False
             self._transport.resume_reading()
 

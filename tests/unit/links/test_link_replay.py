@@ -209,8 +209,7 @@ def test_a_link_that_was_recorded_plays_the_same_bytes(tmp_path: Path) -> None:
             await live.until(lambda: live.ears)
             for piece in (b"$GP", b"\x00\xff", b"last"):
                 port.write(piece)
-                size = len(live.ears[0].data) + len(piece)
-                await live.until(lambda size=size: len(live.ears[0].data) == size)
+                await live.until(lambda: live.ears[0].data.endswith(piece))  # noqa: B023 - awaited here
             port.unplug()
             await task
         recorder.close()

@@ -13,7 +13,7 @@ import serial
 
 from gateway.clock import ManualClock, SystemClock
 from gateway.links.serial import LOOK_S, SerialLink, explain_open
-from gateway.links.stream import WRITE_BYTES
+from gateway.links.stream import TURN_BYTES, WRITE_BYTES
 from hil_tests.rig.pty import PtyPort
 from tests.support.links import TinyHost, attempt, eventually, open_descriptors, running, shout
 
@@ -218,7 +218,7 @@ def test_reading_waits_while_the_gateway_is_behind(tmp_path: Path) -> None:
             assert len(host.ears[0].pieces) == 1
             host.room.set()
             await host.until(lambda: len(host.ears[0].data) == sent)
-            assert max(map(len, host.ears[0].pieces)) <= 64 * 1024
+            assert max(map(len, host.ears[0].pieces)) <= TURN_BYTES
         port.unplug()
 
     asyncio.run(scenario())

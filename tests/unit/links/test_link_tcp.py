@@ -10,7 +10,7 @@ import pytest
 
 from gateway.links import stream
 from gateway.links.addresses import AllowList
-from gateway.links.stream import READ_BYTES, WRITE_BYTES
+from gateway.links.stream import READ_BYTES, TURN_BYTES, WRITE_BYTES
 from gateway.links.tcp import TcpClientLink, TcpServerLink
 from tests.support.links import Ear, TinyHost, attempt, open_descriptors, running, shout
 
@@ -184,9 +184,9 @@ def test_a_busy_peer_leaves_the_others_their_turn() -> None:
             host.room.set()
             await host.until(lambda: heard_before)
             # One piece was under way before anybody called for help, a turn each follows.
-            assert heard_before[0] <= 3 * READ_BYTES
+            assert heard_before[0] <= 3 * TURN_BYTES
             await host.until(lambda: sum(len(e.data) for e in host.ears) == 16 * READ_BYTES + 4)
-            assert max(len(piece) for ear in host.ears for piece in ear.pieces) <= READ_BYTES
+            assert max(len(piece) for ear in host.ears for piece in ear.pieces) <= TURN_BYTES
 
     asyncio.run(scenario())
 
@@ -199,7 +199,7 @@ def test_reading_stops_while_the_gateway_is_behind() -> None:
             size = 32 * 1024 * 1024  # more than the system's own buffers take
             writer.write(b"z" * size)
             await asyncio.sleep(0.2)
-            assert len(host.ears[0].data) <= READ_BYTES
+            assert len(host.ears[0].data) <= TURN_BYTES
             assert writer.transport.get_write_buffer_size() > size // 2
             host.room.set()
             await host.until(lambda: len(host.ears[0].data) == size, within_s=10)

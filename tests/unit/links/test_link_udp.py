@@ -111,10 +111,8 @@ def test_an_idle_peer_is_forgotten_and_a_busy_one_is_not() -> None:
                 idle.sendto(b"once", address_of(link))
                 await host.until(lambda: host.ears)
                 for count in range(1, 5):
-                    busy.sendto(b"on", address_of(link))
-                    await host.until(
-                        lambda n=count: len(host.ears) > 1 and len(host.ears[1].pieces) == n
-                    )
+                    busy.sendto(b"%d" % count, address_of(link))
+                    await host.until(lambda: host.ears[-1].data.endswith(b"%d" % count))  # noqa: B023 - awaited here
                     await clock.advance(20)
                 assert host.ears[0].losses == ["idle"]
                 assert host.ears[1].losses == []
