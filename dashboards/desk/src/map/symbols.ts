@@ -139,6 +139,24 @@ export function drawHeading(kind: Kind, scale: number): HTMLCanvasElement {
   return pen.canvas;
 }
 
+const SITE_PX = 18;
+
+/** A key site's mark: a small pale shield. */
+export function drawSite(scale: number): HTMLCanvasElement {
+  const pen = canvas(scale, SITE_PX);
+  pen.beginPath();
+  pen.moveTo(0, -7);
+  pen.lineTo(6, -4.5);
+  pen.lineTo(6, 1);
+  pen.quadraticCurveTo(5, 5.5, 0, 7.5);
+  pen.quadraticCurveTo(-5, 5.5, -6, 1);
+  pen.lineTo(-6, -4.5);
+  pen.closePath();
+  fill(pen, "#cfe0ff");
+  stroke(pen, DARK, 1.6);
+  return pen.canvas;
+}
+
 /** The pixels of a drawing, the way MapLibre takes them. */
 export function pixels(drawing: HTMLCanvasElement): ImageData {
   const pen = drawing.getContext("2d");
