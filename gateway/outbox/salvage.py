@@ -1,0 +1,189 @@
+"""What becomes of a damaged file: moved aside whole, its readable rows taken over by a new one."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from gateway.clock import Clock
+from gateway.model import emergency as transitions
+from gateway.model.emergency import Emergency
+from gateway.model.events import (
+    EmergencyClosed,
+    EmergencyEnded,
+    EmergencyRaised,
+    EmergencyTaken,
+    event_from_json,
+    struct_from_json,
+)
+from gateway.model.identity import EventId
+from gateway.model.quantities import Instant
+from gateway.outbox.database import transaction
+from gateway.outbox.pages import Pages, Record
+from gateway.outbox.rows import Lane, Row
+from gateway.outbox.tables import COLUMNS, CursorKey, Tables, cursor_checksum, kind_of, lane_of
+
+SALVAGE_S = 3.0  # the radios are waiting; what is left then stays in the file moved aside
+MOST_PLAUSIBLE_SEQ = 1 << 53  # a higher one is damage, and would leave no room to count on
+_EMERGENCY_KIND = b"emergency_"
+
+
+@dataclass(slots=True)
+class Found:
+    """What could be read of a file. ``is_complete`` is false where time ran out."""
+
+    rows: dict[Lane, dict[int, Row]] = field(default_factory=lambda: {lane: {} for lane in Lane})
+    states: dict[EventId, tuple[int, Emergency]] = field(default_factory=dict)  # with revision
+    cursors: dict[CursorKey, int] = field(default_factory=dict)
+    is_complete: bool = True
+
+    def take(self, record: Record) -> None:
+        """Keep what a record says, if it says anything of ours."""
+        rowid, columns = record
+        match columns:
+            case [None, int(), bytes() as kind, bytes() as radio_id, bytes() as payload]:
+                self._take_row(rowid, kind, radio_id, payload)
+            case [
+                bytes(),
+                bytes(),
+                bytes(),
+                bytes(),
+                int() as revision,
+                int() | None,
+                bytes() as state,
+            ]:
+                self._take_state(revision, state)
+            case [bytes() as sink, int() as lane, int() as seq, int() as checksum]:
+                self._take_cursor(sink, lane, seq, checksum)
+
+    def _take_row(self, seq: int, kind: bytes, radio_id: bytes, payload: bytes) -> None:
+        try:
+            event = event_from_json(payload)
+        except (msgspec.DecodeError, ValueError):
+            return
+        told = (kind_of(event).encode(), event.radio_id.encode())
+        if told == (kind, radio_id) and 0 < seq < MOST_PLAUSIBLE_SEQ:
+            lane = lane_of(event)
+            self.rows[lane].setdefault(seq, Row(seq, lane, event, payload))
+
+    def _take_state(self, revision: int, text: bytes) -> None:
+        try:
+            state = struct_from_json(text, Emergency)
+        except (msgspec.DecodeError, ValueError):
+            return
+        known = self.states.get(state.emergency_id)
+        if known is None or known[0] < revision:
+            self.states[state.emergency_id] = (revision, state)
+
+    def _take_cursor(self, sink: bytes, lane: int, seq: int, checksum: int) -> None:
+        name = sink.decode("utf-8", "replace")
+        if lane in (0, 1) and cursor_checksum(name, lane, seq) == checksum:
+            key = (name, Lane(lane))
+            self.cursors[key] = max(seq, self.cursors.get(key, 0))
+
+    def floor(self) -> int:
+        """Telemetry up to here was delivered to every sink; 0 where that is not known."""
+        return min((seq for (_, lane), seq in self.cursors.items() if lane), default=0)
+
+    def only_after(self, seq: int) -> None:
+        """Forget what is not newer than ``seq``."""
+        for lane, rows in self.rows.items():
+            self.rows[lane] = {own: row for own, row in rows.items() if own > seq}
+        self.states = {key: value for key, value in self.states.items() if value[0] > seq}
+        self.cursors = {}
+
+
+def scan(path: Path, clock: Clock, *, only_log: bool = False) -> Found:
+    """Read what can be read of a database file in SALVAGE_S, emergencies first; never raises."""
+    deadline = clock.monotonic() + SALVAGE_S
+    found = Found()
+    pages = Pages(path, only_log=only_log)
+    try:
+        for page in pages.leaves():
+            first = next(pages.records(page), None)
+            if first is not None and not _is_telemetry(first):
+                for record in pages.records(page):
+                    found.take(record)
+        floor = found.floor()
+        for page in pages.leaves():
+            if clock.monotonic() > deadline:
+                found.is_complete = False
+                break
+            for record in pages.records(page):
+                if record[0] > floor and _is_telemetry(record):
+                    found.take(record)
+    finally:
+        pages.close()
+    _complete_states(found)
+    return found
+
+
+def restore(found: Found, tables: Tables, at: Instant) -> None:
+    """Write what was found into ``tables``, all or nothing; raises SqlError."""
+    with transaction(tables.db):
+        for lane, rows in found.rows.items():
+            tables.append(lane, [rows[seq] for seq in sorted(rows)], at)
+        for revision, state in sorted(found.states.values(), key=lambda each: each[0]):
+            tables.put_emergency(state, revision)
+        tables.put_cursors(found.cursors)
+
+
+def move_aside(path: Path, now: Instant) -> Path:
+    """Rename the file and its log to ``<name>.damaged-<time>``; returns the new name."""
+    stamp = now.datetime().strftime("%Y%m%dT%H%M%SZ")
+    target = path.with_name(f"{path.name}.damaged-{stamp}")
+    number = 1
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
+    for suffix in ("-wal", "-shm", ""):
+        source = path.with_name(path.name + suffix)
+        if source.exists():
+            source.rename(target.with_name(target.name + suffix))
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return target
+
+
+def replayed(rows: dict[int, Row]) -> dict[EventId, tuple[int, Emergency]]:
+    """The states of emergencies as their events in the emergency lane tell them."""
+    states: dict[EventId, tuple[int, Emergency]] = {}
+    for seq in sorted(rows):
+        event = rows[seq].event
+        if isinstance(event, EmergencyRaised):
+            states[event.event_id] = (seq, transitions.raised(event))
+        elif (
+            isinstance(event, EmergencyEnded | EmergencyTaken | EmergencyClosed)
+            and event.emergency_id in states
+        ):
+            _, state = states[event.emergency_id]
+            states[event.emergency_id] = (seq, _moved(state, event))
+    return states
+
+
+def _moved(state: Emergency, event: EmergencyEnded | EmergencyTaken | EmergencyClosed) -> Emergency:
+    if isinstance(event, EmergencyEnded):
+        return transitions.ended(state, event)
+    if isinstance(event, EmergencyTaken):
+        return transitions.taken(state, event)
+    return transitions.closed(state, event)
+
+
+def _complete_states(found: Found) -> None:
+    """An emergency whose state is lost, or older than its events, is told anew by its events."""
+    for emergency_id, (seq, state) in replayed(found.rows[Lane.EMERGENCY]).items():
+        known = found.states.get(emergency_id)
+        if known is None or known[0] < seq:
+            found.states[emergency_id] = (seq, state)
+
+
+def _is_telemetry(record: Record) -> bool:
+    columns = record[1]
+    if len(columns) != COLUMNS or columns[0] is not None:
+        return False
+    kind = columns[2]
+    return isinstance(kind, bytes) and not kind.startswith(_EMERGENCY_KIND)
