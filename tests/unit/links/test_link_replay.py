@@ -3,6 +3,7 @@
 import asyncio
 import io
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,23 @@ def test_peers_come_and_go_as_recorded(tmp_path: Path) -> None:
             await host.until(lambda: len(host.ears) == 3 and host.ears[2].losses)
         heard = [(ear.peer.name, bytes(ear.data), ear.losses) for ear in host.ears]
         assert heard == [("a", b"1", ["reset"]), ("b", b"2", [END]), ("a", b"3", [END])]
+
+    asyncio.run(scenario())
+
+
+def test_the_documented_example_can_be_played(tmp_path: Path) -> None:
+    page = Path(__file__).parents[3] / "docs" / "recording.md"
+    blocks = re.findall(r"```json\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    path = tmp_path / "r"
+    path.write_text("".join(blocks))
+
+    async def scenario() -> None:
+        host = TinyHost()
+        async with running(player(path, ManualClock(), speed=0), host):
+            await host.until(lambda: host.ears and host.ears[0].losses)
+        assert host.ears[0].data.hex() == "7e000200000138001380000001a97e"
+        assert host.ears[0].losses == ["closed by the peer"]
+        assert host.drops == {}
 
     asyncio.run(scenario())
 
