@@ -1,0 +1,196 @@
+"""What a JT/T 808 position report means: a place, and the emergencies of its alarm word."""
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple
+
+from drivers.jt808_messages import (
+    ALARM_COLLISION,
+    ALARM_EMERGENCY,
+    ALARM_ROLLOVER,
+    STATUS_ENCRYPTED,
+    STATUS_FIXED,
+    STATUS_SOUTH,
+    STATUS_WEST,
+    PositionBody,
+    read_items,
+)
+from gateway.model.events import (
+    EmergencyKind,
+    EmergencyRaised,
+    PositionFix,
+    RadioEvent,
+    Trigger,
+)
+from gateway.model.identity import RadioId
+from gateway.model.quantities import NS_PER_S, Instant, kmh_to_mps
+
+KINDS: tuple[tuple[EmergencyKind, int], ...] = (
+    ("alarm", ALARM_EMERGENCY),
+    ("vehicle", ALARM_COLLISION | ALARM_ROLLOVER),
+)
+WATCHED = ALARM_EMERGENCY | ALARM_COLLISION | ALARM_ROLLOVER
+ALL_CALM = tuple(kind for kind, _ in KINDS)
+
+POLE = 90_000_000  # 1e-6 degrees
+DATE_LINE = 180_000_000
+SIGN_BIT = 0x8000
+DEEPEST_M = -500  # below sea level; no land lies lower than -430
+FULL_CIRCLE_DEG = 360
+TRUSTED_CLOCK_NS = 86_400 * NS_PER_S
+
+# The offset plug-in of status bit 5 exists for mainland China alone: latitude and longitude of a
+# box around it, 1e-6 degrees.
+PLUG_IN_LATITUDES = range(18_000_000, 54_000_001)
+PLUG_IN_LONGITUDES = range(73_000_000, 136_000_001)
+
+
+class Marked(NamedTuple):
+    """A report before it has a receipt; the fields are those of ``drivers.api.Report``."""
+
+    event: RadioEvent
+    same_as: str | None
+    calm: tuple[EmergencyKind, ...] = ()
+
+
+class Reader(NamedTuple):
+    """How the reports of a link are read: its options, in the units of the wire."""
+
+    utc_offset_s: int
+    takes_encrypted: bool
+
+    def fix(
+        self, body: bytes, radio: RadioId, trigger: Trigger
+    ) -> tuple[PositionBody, PositionFix]:
+        """The wire struct and the event of a 0200 body; raises WireError where it is short.
+
+        A report without a fix keeps its time and its counters only: what the terminal writes into
+        the other fields then is left over or 0.
+        """
+        position = PositionBody.unpack(body)
+        items = read_items(body)
+        fix_at = instant_of(position.time, self.utc_offset_s)
+        odometer_m = None if items.mileage is None else items.mileage * 100.0
+        if not self._has_place(position):
+            return position, PositionFix(
+                radio_id=radio,
+                fix_valid=False,
+                fix_at=fix_at,
+                satellites=items.satellites,
+                trigger=trigger,
+                battery_pct=items.battery_pct,
+                odometer_m=odometer_m,
+            )
+        status = position.status
+        return position, PositionFix(
+            radio_id=radio,
+            fix_valid=True,
+            lat_deg=(-position.latitude if status & STATUS_SOUTH else position.latitude) / 1e6,
+            lon_deg=(-position.longitude if status & STATUS_WEST else position.longitude) / 1e6,
+            fix_at=fix_at,
+            altitude_m=altitude_of(position.altitude),
+            speed_mps=kmh_to_mps(position.speed / 10),
+            course_deg=course_of(position.course),
+            satellites=items.satellites,
+            trigger=trigger,
+            battery_pct=items.battery_pct,
+            odometer_m=odometer_m,
+        )
+
+    def _has_place(self, position: PositionBody) -> bool:
+        """A fix on the globe that was not moved off its place on purpose."""
+        status = position.status
+        if not status & STATUS_FIXED:
+            return False
+        if position.latitude > POLE or position.longitude > DATE_LINE:
+            return False
+        if not status & STATUS_ENCRYPTED or self.takes_encrypted:
+            return True
+        in_china = (
+            not status & (STATUS_SOUTH | STATUS_WEST)
+            and position.latitude in PLUG_IN_LATITUDES
+            and position.longitude in PLUG_IN_LONGITUDES
+        )
+        return not in_china
+
+
+def alarms_of(position: PositionBody, fix: PositionFix, doubt: str | None) -> list[EmergencyRaised]:
+    """One event for each kind of emergency in the alarm word.
+
+    The word is a state that every report repeats, so that every report raises; which of them are
+    one press is decided where the open emergencies are kept.
+    """
+    word = position.alarm
+    return [
+        EmergencyRaised(
+            radio_id=fix.radio_id,
+            kind=kind,
+            raw_code=f"alarm 0x{word:08X}",
+            fix=fix.place(),
+            is_drill=False,
+            verified=doubt is None,
+            doubt=doubt,
+        )
+        for kind, bits in KINDS
+        if word & bits
+    ]
+
+
+def calm_of(alarm: int) -> tuple[EmergencyKind, ...]:
+    """The kinds of emergency that an alarm word says are not going on."""
+    if not alarm & WATCHED:
+        return ALL_CALM
+    return tuple(kind for kind, bits in KINDS if not alarm & bits)
+
+
+def mark_of_fix(serial: int, position: PositionBody) -> str:
+    """A report sent again has the same serial number and the same time."""
+    return f"{serial} {position.time.hex()}"
+
+
+def mark_of_alarm(
+    serial: int, position: PositionBody, fix: PositionFix, received_at: Instant
+) -> str | None:
+    """As for a fix, where the terminal's clock can be believed; None otherwise.
+
+    A terminal without a fix may start again and again at the same wrong time with serial number 0.
+    A real press must never be taken for one of last week, so such a clock marks nothing.
+    """
+    if fix.fix_at is None:
+        return None
+    is_set_by_satellites = position.status & STATUS_FIXED
+    if is_set_by_satellites or abs(fix.fix_at - received_at) <= TRUSTED_CLOCK_NS:
+        return mark_of_fix(serial, position)
+    return None
+
+
+def altitude_of(raw: int) -> float | None:
+    """Metres above sea level; None for what cannot be.
+
+    The standard's field is unsigned. Some terminals send heights below the sea as two's
+    complement, others with bit 15 as a sign; what is plausible tells which.
+    """
+    if raw < SIGN_BIT:
+        return float(raw)
+    for below in (raw - 0x10000, SIGN_BIT - raw):
+        if below >= DEEPEST_M:
+            return float(below)
+    return None
+
+
+def course_of(raw: int) -> float | None:
+    """Degrees from true north, 0 to under 360; None for what is no course."""
+    if raw > FULL_CIRCLE_DEG:
+        return None
+    return float(raw % FULL_CIRCLE_DEG)
+
+
+@lru_cache(maxsize=8192)
+def instant_of(bcd: bytes, utc_offset_s: int) -> Instant | None:
+    """The moment of six BCD bytes YYMMDDhhmmss in local time; None where they are no time."""
+    try:
+        year, month, day, hour, minute, second = (int(pair) for pair in bcd.hex(" ").split())
+        local = datetime(2000 + year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return None
+    return Instant.from_datetime(local - timedelta(seconds=utc_offset_s))
