@@ -6,7 +6,7 @@ import pytest
 
 from drivers.api import Heard, Moment, Output, Reject, Report
 from drivers.jt808 import DRIVER
-from drivers.jt808_frames import Frame, decode
+from drivers.jt808_frames import Frame, decode, encode
 from gateway.model.events import EmergencyRaised, PositionFix, RadioDeregistered, RadioRegistered
 from gateway.model.quantities import NS_PER_S, Instant
 from hil_tests.devices.base import Device
@@ -199,6 +199,28 @@ def test_a_collision_ends_when_the_device_says_so() -> None:
 def test_it_has_no_button_for_other_kinds() -> None:
     with pytest.raises(NotImplementedError, match="man_down"):
         Jt808Device().press("man_down")
+
+
+def test_letting_go_of_the_key_does_not_clear_the_sos_bit() -> None:
+    bench = online(every_s=1.0)
+    bench.is_stored = False
+    bench.device.press()
+    bench.device.release()
+    assert EmergencyRaised in kinds(bench.run(1.0))
+
+
+def test_it_takes_no_notice_of_noise_and_of_answers_to_others() -> None:
+    bench = online()
+    name = bench.device.name
+    other = encode(Frame(0x8100, "0" * 12, 0, b"\0\0\0"))
+    unknown = encode(Frame(0x8300, bench.device.phone, 0, b"\5text"))
+    stale = encode(Frame(0x8001, bench.device.phone, 0, b"\x12\x34\2\0\0"))
+    again = encode(Frame(0x8100, bench.device.phone, 0, b"\0\0\0NEW"))
+    bench.device.receive(b"noise~noise~" + other + unknown + stale + again, bench.now)
+    bench.device.connected(bench.now)
+    bench.run(0.3)
+    assert bench.sent(0x0102)[-1].body == b"13800138000"
+    assert name == "JT/T 808 terminal 013800138000 (2013)"
 
 
 def test_after_logging_out_it_is_silent() -> None:

@@ -13,7 +13,7 @@ from drivers.jt808_frames import MAX_BODY, MAX_FRAME, Deframer, Frame, Part, dec
 from drivers.jt808_messages import read_items
 from drivers.jt808_peers import MAX_DEBTS, MAX_TERMINALS, Terminals
 from drivers.jt808_reports import altitude_of, course_of, instant_of
-from drivers.jt808_split import MAX_OPEN, MAX_PARTS, TIMEOUT_S
+from drivers.jt808_split import MAX_OPEN, MAX_PARTS, TIMEOUT_S, Assembler
 from gateway.model.events import (
     EmergencyRaised,
     PositionFix,
@@ -173,6 +173,22 @@ def test_an_endless_frame_is_given_up_once_and_the_next_one_is_read() -> None:
     assert isinstance(given_up[0], Reject)
     assert given_up[0].reason == "overrun"
     assert len(given_up[0].data) <= 256
+
+
+@pytest.mark.parametrize("begin", [b"~", b""])
+def test_a_whole_read_over_the_bound_is_given_up_as_one(begin: bytes) -> None:
+    talk = Talk()
+    beat = encode(Frame(0x0002, PHONE, 1, b""))
+    outputs = talk.codec.receive(begin + b"A" * 5000 + beat, talk.now)
+    assert reasons(outputs) == ["overrun"]
+    assert isinstance(outputs[-1], Heard)
+
+
+def test_bytes_without_any_delimiter_are_noise() -> None:
+    talk = Talk()
+    assert talk.codec.receive(b"\xe7\x55\x01", talk.now) == []
+    assert reasons(talk.codec.flush(talk.now)) == ["noise"]
+    assert talk.codec.flush(talk.now) == []
 
 
 def test_silence_inside_a_frame_gives_it_up_and_its_tail_is_not_counted_again() -> None:
@@ -415,6 +431,17 @@ def test_an_answer_to_a_query_is_a_fix_and_gets_no_answer() -> None:
     assert reasons(talk.send(0x0201, b"\0")) == ["length"]
 
 
+@pytest.mark.parametrize("place", [{"lat": 90_000_001}, {"lon": 180_000_001}])
+def test_a_place_that_is_not_on_the_globe_is_none_and_the_alarm_stands(
+    place: dict[str, int],
+) -> None:
+    alarm, fix = reports(Talk().send(0x0200, position(SOS, **place)))  # type: ignore[arg-type]  # places only
+    assert isinstance(alarm.event, EmergencyRaised)
+    assert isinstance(fix.event, PositionFix)
+    assert alarm.event.fix is None
+    assert (fix.event.fix_valid, fix.event.lat_deg) == (False, None)
+
+
 def test_reports_come_without_registration() -> None:
     (report,) = reports(Talk().send(0x0200, position()))
     assert isinstance(report.event, PositionFix)
@@ -506,6 +533,11 @@ def test_an_authentication_code_that_no_terminal_can_read_is_refused() -> None:
 
 
 # --- split messages -------------------------------------------------------------------------------
+
+
+def test_a_frame_that_is_no_part_is_whole() -> None:
+    frame = Frame(0x0200, PHONE, 1, b"")
+    assert Assembler().add(frame, 0.0) == (frame, [])
 
 
 def test_parts_in_any_order_become_one_message_and_each_is_answered() -> None:
