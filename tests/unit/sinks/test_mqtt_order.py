@@ -184,7 +184,7 @@ def test_the_smaller_of_both_windows_is_kept(inflight: int, receive_maximum: int
             client = await connected(broker, inflight=inflight)
             ordinary = client.publish_batch(messages(30))
             urgent = client.publish_batch(messages(30), is_urgent=True)
-            assert await asyncio.gather(ordinary, urgent) == [{}, {}]
+            assert not any(await asyncio.gather(ordinary, urgent)), "nothing is refused"
             assert broker.most_unacknowledged == min(inflight, receive_maximum)
             await client.disconnect()
 

@@ -21,6 +21,7 @@ from gateway.model.events import (
 from gateway.model.identity import EventId, RadioId
 from gateway.model.quantities import Instant
 from gateway.runtime.backoff import Backoff
+from gateway.sinks import mqtt
 from gateway.sinks.mqtt import MqttSink
 from tests.support.mosquitto import Mosquitto
 from tests.support.mqtt_listener import Heard, Listener, retained
@@ -333,7 +334,10 @@ def test_an_id_that_is_not_safe_in_a_topic_is_rejected_not_published(tmp_path: P
     asyncio.run(scenario())
 
 
-def test_a_unit_that_is_only_heard_again_is_not_told_again(tmp_path: Path) -> None:
+def test_a_unit_that_is_only_heard_again_is_not_told_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt, "TURN_S", 0.05)
     states = States()
     states.unit_views = {"u1": unit_view(1)}
     topic = f"{BASE}/unit/u1/status"

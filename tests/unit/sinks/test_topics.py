@@ -1,4 +1,5 @@
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -37,7 +38,7 @@ def test_a_number_keeps_its_own_dashes_when_the_colon_becomes_one() -> None:
 def test_no_topic_holds_a_wildcard_a_nul_or_white_space(
     unit: str, radio: str, link: str, kind: str, verb: str
 ) -> None:
-    makers = (
+    makers: tuple[Callable[[], str], ...] = (
         lambda: TOPICS.fix(owner_of(UnitId(unit), RadioId(""))),
         lambda: TOPICS.status(owner_of(None, RadioId(radio))),
         lambda: TOPICS.emergency(owner_of(None, RadioId(f"pdt:{radio}"))),

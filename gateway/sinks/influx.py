@@ -1,0 +1,165 @@
+"""The time-series sink: one line for each event, bad lines set aside, the rest written.
+
+A line is harmless to write twice: the same event is the same point. When the server refuses a
+batch, halves of it are tried until the bad lines are alone; those are rejected with the server's
+reason and the others are in.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.errors import ConfigError, SinkError
+from gateway.outbox.rows import Delivery, Row
+from gateway.settings import Loaded
+from gateway.sinks.influx_answers import AccessRefusedError, BusyError, LinesRefusedError, Writer
+from gateway.sinks.line_protocol import gateway_line, line_of
+
+log = structlog.get_logger("gateway.sinks.influx")
+
+GATEWAY_EVERY_S = 10.0
+MAX_REQUESTS = 64  # for one batch with bad lines; what is left then is offered again
+
+
+class InfluxSink:
+    """Writes the outbox to InfluxDB; see the module's docstring.
+
+    ``health`` gives the struct whose numbers become the ``gateway`` measurement, every 10 s; those
+    are present values, so one that cannot be written is counted and not kept.
+    """
+
+    name = "influx"
+
+    def __init__(self, loaded: Loaded, *, clock: Clock, health: Callable[[], object]) -> None:
+        self._loaded = loaded
+        self._site = loaded.settings.site.id
+        self._clock = clock
+        self._health = health
+        self._writer = open_writer(loaded)
+        self._under_way = 0
+        self._is_stale = False
+        self._not_before_mono = 0.0
+        self.place = f"influxdb {loaded.settings.influx.url}"
+        self.why_down: str | None = None
+        self.written = 0
+        self.refused = 0
+        self.figures_dropped = 0
+
+    async def run(self) -> None:
+        """Write the gateway's own figures every 10 s until cancelled."""
+        try:
+            while True:
+                await self._clock.sleep(GATEWAY_EVERY_S)
+                await self._write_figures()
+        finally:
+            await self._writer.close()
+
+    async def deliver(self, rows: Sequence[Row]) -> Delivery:
+        """Write one batch; see ``Sink.deliver``."""
+        accepted: list[int] = []
+        rejected: dict[int, str] = {}
+        lines: dict[int, str] = {}
+        for row in rows:
+            try:
+                line = line_of(row.event)
+            except ValueError as error:
+                rejected[row.seq] = str(error)
+                continue
+            if line is None:
+                accepted.append(row.seq)
+            else:
+                lines[row.seq] = line
+        try:
+            await self._write_all(lines, accepted, rejected)
+        except SinkError as error:
+            self._tell_down(error)
+            if not accepted and not rejected:
+                raise
+        else:
+            self._tell_up()
+        self.refused += len(rejected)
+        return Delivery(accepted, rejected)
+
+    async def _write_all(
+        self, lines: Mapping[int, str], accepted: list[int], rejected: dict[int, str]
+    ) -> None:
+        """Write, halving where the server refuses; fills ``accepted`` and ``rejected``."""
+        parts = [list(lines)] if lines else []
+        for _ in range(MAX_REQUESTS):
+            if not parts:
+                return
+            part = parts.pop()
+            try:
+                await self._write("\n".join(lines[seq] for seq in part))
+            except LinesRefusedError as error:
+                if len(part) == 1 or error.dropped == len(part):
+                    rejected.update(dict.fromkeys(part, f"refused by the server: {error}"))
+                    continue
+                middle = len(part) // 2
+                parts += [part[middle:], part[:middle]]
+            else:
+                accepted += part
+                self.written += len(part)
+
+    async def _write(self, text: str) -> None:
+        if self._clock.monotonic() < self._not_before_mono:
+            raise SinkError(f"{self.place}: waiting as long as the server asked for")
+        writer = await self._current_writer()
+        self._under_way += 1
+        try:
+            await writer.write(text.encode())
+        except BusyError as error:
+            self._not_before_mono = self._clock.monotonic() + error.pause_s
+            raise
+        except AccessRefusedError:
+            self._is_stale = True
+            raise
+        finally:
+            self._under_way -= 1
+
+    async def _current_writer(self) -> Writer:
+        """The writer; a fresh one with the secret of now after the server refused the old one."""
+        if self._is_stale and not self._under_way:
+            self._is_stale = False
+            try:
+                old, self._writer = self._writer, open_writer(self._loaded)
+            except ConfigError as error:  # a secret file that was there at the start is gone
+                self._is_stale = True
+                raise SinkError(str(error)) from None
+            await old.close()
+        return self._writer
+
+    async def _write_figures(self) -> None:
+        line = gateway_line(self._site, self._health(), self._clock.now())
+        if line is None:
+            return
+        try:
+            await self._write(line)
+        except (SinkError, LinesRefusedError) as error:
+            self.figures_dropped += 1
+            log.debug("influx_figures_dropped", why=str(error))
+
+    def _tell_up(self) -> None:
+        if self.why_down is not None:
+            log.info("influx_up", server=self.place)
+        self.why_down = None
+
+    def _tell_down(self, error: SinkError) -> None:
+        if self.why_down is None:
+            log.warning("influx_down", why=str(error), hint="trying again for ever")
+        self.why_down = str(error)
+
+
+def open_writer(loaded: Loaded) -> Writer:
+    """The writer for the API of the settings; raises ConfigError for a secret that is not there.
+
+    Each library is loaded only where it is used: influxdb-client alone takes a second.
+    """
+    if loaded.settings.influx.api == "1":
+        from gateway.sinks.influx_v1 import WriterV1  # noqa: PLC0415 - see the docstring
+
+        return WriterV1(loaded)
+    from gateway.sinks.influx_v2 import WriterV2  # noqa: PLC0415 - see the docstring
+
+    return WriterV2(loaded)
