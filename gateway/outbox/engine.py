@@ -97,7 +97,6 @@ class Engine:
 
     def open(self) -> None:
         """Take the lock and open the file; raises StoreError or ConfigError."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock.acquire()
         try:
             try:

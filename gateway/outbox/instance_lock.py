@@ -18,6 +18,7 @@ class InstanceLock:
     def acquire(self) -> None:
         """Take the lock, or raise StoreError naming who has it (ConfigError: not writable)."""
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise ConfigError(

@@ -106,7 +106,6 @@ def replace_damaged(db: Database, path: Path, connect: Connect, clock: Clock, wh
 def _make(path: Path) -> None:
     """An empty file that only the service can read, before SQLite makes one that others can."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise ConfigError(

@@ -1,0 +1,202 @@
+"""What leaves the outbox, when, and what never does."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.clock import ManualClock
+from gateway.model import emergency as transitions
+from gateway.model.events import EmergencyClosed, TextReceived
+from gateway.outbox import retention
+from gateway.outbox.engine import Engine
+from gateway.outbox.rows import Lane, Write
+from gateway.settings import OutboxSettings
+from tests.support.emergencies import at
+from tests.support.outbox import (
+    event_id,
+    fix,
+    ids,
+    no_answer,
+    open_engine,
+    press,
+    put,
+    put_emergency,
+)
+
+DAY = 86_400.0
+KEEP = OutboxSettings(reserve_bytes=65536, keep_s=7 * DAY)
+TIGHT = OutboxSettings(reserve_bytes=65536, max_bytes=200_000)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(at(0))
+
+
+def sweep(engine: Engine, sinks: tuple[str, ...] = ("desk", "influx")) -> None:
+    for _ in range(1000):
+        if not engine.sweep(sinks):
+            return
+    raise AssertionError("retention never ends")
+
+
+def cursors(engine: Engine, **by_sink: int) -> None:
+    engine.save({(sink, lane): seq for sink, seq in by_sink.items() for lane in Lane}, ())
+
+
+def kept(engine: Engine, lane: Lane = Lane.TELEMETRY) -> list[str]:
+    return ids(engine.tables.last_rows(lane, 1_000_000))
+
+
+def test_a_row_leaves_when_every_durable_sink_has_it_and_its_time_is_over(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    engine = open_engine(tmp_path / "outbox.db", KEEP, clock=clock)
+    old = put(engine, fix(1), fix(2), fix(3))
+    clock.step_wall(8 * DAY)
+    put(engine, fix(4))
+    cursors(engine, desk=old[2].seq, influx=old[1].seq)
+    sweep(engine)
+    assert kept(engine) == [event_id(3), event_id(4)]
+    assert engine.counts.expired == 2
+    cursors(engine, desk=old[2].seq + 1, influx=old[2].seq + 1)
+    sweep(engine)
+    assert kept(engine) == [event_id(4)], "delivered, but too young"
+
+
+def test_a_sink_that_is_not_durable_holds_nothing_back(tmp_path: Path, clock: ManualClock) -> None:
+    engine = open_engine(tmp_path / "outbox.db", KEEP, clock=clock)
+    (row,) = put(engine, fix(1))
+    clock.step_wall(8 * DAY)
+    cursors(engine, desk=row.seq, mirror=0)
+    sweep(engine, ("desk",))
+    assert kept(engine) == []
+
+
+def test_delivered_emergency_rows_leave_and_open_states_stay(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    engine = open_engine(tmp_path / "outbox.db", KEEP, clock=clock)
+    put_emergency(engine, press(1))
+    clock.step_wall(400 * DAY)
+    cursors(engine, desk=engine.last_seq, influx=engine.last_seq)
+    sweep(engine)
+    assert kept(engine, Lane.EMERGENCY) == []
+    assert engine.tables.open_emergencies() == [transitions.raised(press(1))]
+
+
+def test_a_closed_emergency_is_known_for_a_long_time_and_then_forgotten(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    engine = open_engine(tmp_path / "outbox.db", KEEP, clock=clock)
+    put_emergency(engine, press(1))
+    closing = EmergencyClosed(
+        event_id=event_id(2),
+        received_at=at(2),
+        emergency_id=press(1).event_id,
+        by="li",
+        verdict="true",
+    )
+    state = transitions.closed(transitions.raised(press(1)), closing)
+    engine.commit(Lane.EMERGENCY, [Write(Lane.EMERGENCY, closing, state, no_answer)])
+    clock.step_wall(80 * DAY)
+    sweep(engine)
+    assert engine.tables.recent_emergencies(at(0)) == [state]
+    clock.step_wall(11 * DAY)
+    sweep(engine)
+    assert engine.tables.recent_emergencies(at(0)) == []
+
+
+def test_beyond_the_budget_delivered_rows_leave_first_whatever_their_age(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    engine = open_engine(tmp_path / "outbox.db", TIGHT, clock=clock)
+    for start in range(0, 1500, 500):
+        put(engine, *(fix(number, radio=number) for number in range(start, start + 500)))
+    assert engine.tables.used_bytes() > TIGHT.max_bytes
+    cursors(engine, desk=1400, influx=1300)
+    sweep(engine)
+    assert engine.tables.used_bytes() <= TIGHT.max_bytes
+    assert engine.counts.thinned == 0
+    assert set(kept(engine)) >= {event_id(number) for number in range(1300, 1500)}
+
+
+def test_undelivered_telemetry_is_thinned_to_the_latest_fix_of_each_radio(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    engine = open_engine(tmp_path / "outbox.db", TIGHT, clock=clock)
+    text = TextReceived(event_id=event_id(0, "text"), radio_id=fix(0).radio_id, body="hello")
+    put(engine, text, fix(0, radio=50), fix(1, radio=50, fix_valid=False))
+    for start in range(0, 1500, 500):
+        put(engine, *(fix(number, radio=number % 10) for number in range(start, start + 500)))
+    put_emergency(engine, press(1))
+    cursors(engine, desk=0, influx=0)
+    sweep(engine)
+    assert kept(engine) == [
+        text.event_id,
+        event_id(0),  # the last place of a radio that has had no fix since
+        event_id(1),
+        *(event_id(number) for number in range(1490, 1500)),
+    ]
+    assert engine.counts.thinned == 1490
+    assert engine.counts.expired == 0
+    assert kept(engine, Lane.EMERGENCY) == [press(1).event_id]
+
+
+def test_where_thinning_wins_nothing_the_oldest_telemetry_leaves_and_no_emergency(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "DELETE_ROWS", 100)
+    engine = open_engine(tmp_path / "outbox.db", TIGHT, clock=clock)
+    for number in range(20):
+        put_emergency(engine, press(number, radio=number))
+    for start in range(0, 1500, 500):
+        put(engine, *(fix(number, radio=number) for number in range(start, start + 500)))
+    cursors(engine, desk=0, influx=0)
+    sweep(engine)
+    assert engine.tables.used_bytes() <= TIGHT.max_bytes
+    left = kept(engine)
+    assert left == [event_id(number) for number in range(1500 - len(left), 1500)]
+    assert engine.counts.thinned == 1500 - len(left) > 0
+    assert len(kept(engine, Lane.EMERGENCY)) == 20
+
+
+def test_a_piece_of_retention_is_bounded(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "DELETE_ROWS", 10)
+    engine = open_engine(tmp_path / "outbox.db", KEEP, clock=clock)
+    put(engine, *(fix(number) for number in range(35)))
+    clock.step_wall(8 * DAY)
+    cursors(engine, desk=35, influx=35)
+    assert engine.sweep(("desk", "influx"))
+    assert len(kept(engine)) == 25
+
+
+def test_rows_stamped_by_a_clock_that_was_ahead_still_leave_for_room(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    clock.step_wall(20_000 * DAY)
+    engine = open_engine(tmp_path / "outbox.db", TIGHT, clock=clock)
+    for start in range(0, 1500, 500):
+        put(engine, *(fix(number, radio=number) for number in range(start, start + 500)))
+    clock.step_wall(-20_000 * DAY)
+    cursors(engine, desk=1500, influx=1500)
+    sweep(engine)
+    assert engine.tables.used_bytes() <= TIGHT.max_bytes
+
+
+def test_rows_set_aside_are_kept_up_to_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gateway.outbox import engine as module  # noqa: PLC0415 - patched below
+    from gateway.outbox.tables import SetAside  # noqa: PLC0415
+
+    monkeypatch.setattr(module, "SET_ASIDE_KEPT", 5)
+    monkeypatch.setattr(module, "SET_ASIDE_WAITING", 20)
+    engine = open_engine(tmp_path / "outbox.db")
+    refused = [SetAside("influx", Lane.TELEMETRY, each, "no", b"{}", at(0)) for each in range(30)]
+    engine.save({}, refused)
+    assert [row.seq for row in engine.tables.set_aside_rows("influx", 100)] == [19, 18, 17, 16, 15]
+    assert engine.set_aside_lost == 10
+    assert engine.set_aside_counts["influx"] == 30
