@@ -55,6 +55,10 @@ class EmergencyBook:
         """The current state, or None where it is not known."""
         return self._states.get(emergency_id)
 
+    def all(self) -> list[Emergency]:
+        """Every emergency that is remembered: all open ones, and those closed lately."""
+        return list(self._states.values())
+
     def open(self) -> list[Emergency]:
         """Every emergency that no person has closed, oldest first."""
         return [state for state in self._states.values() if state.is_open]

@@ -25,6 +25,7 @@ from gateway.model.views import LinkView, SiteView, UnitState, UnitView
 from gateway.roster.units import Roster, Unit
 from gateway.runtime.bus import Bus
 
+LATE_S = 86_400.0  # a step back of more than a day is a clock that was set, not a late report
 MAX_UNREGISTERED = 10_000  # radios without a unit that are shown; more are counted, not kept
 
 
@@ -210,9 +211,8 @@ class Board:
         if not fix.fix_valid or fix.lat_deg is None:
             track.no_fix_mono = mono
             return
-        known_at = track.fix.fix_at if track.fix is not None else None
-        if fix.fix_at is not None and known_at is not None and fix.fix_at < known_at:
-            return  # an older one that comes late; history has it, the map keeps the newer
+        if track.fix is not None and _comes_late(fix, track.fix):
+            return  # history has it, the map keeps the newer one
         age_s = 0.0
         if fix.trigger == "stored" and fix.fix_at is not None:
             age_s = max(0.0, fix.received_at.seconds_since(fix.fix_at))
@@ -273,3 +273,10 @@ class Board:
     def _has_emergency(self, track: _Track) -> bool:
         mine = set(track.unit.radios) if track.unit is not None else {track.radio_id}
         return any(state.radio_id in mine for state in self._book.open())
+
+
+def _comes_late(fix: PositionFix, known: PositionFix) -> bool:
+    """An older fix after a newer one, by the radio's clock; a clock that is off decides nothing."""
+    if fix.fix_at is None or known.fix_at is None:
+        return False
+    return 0 < known.fix_at.seconds_since(fix.fix_at) <= LATE_S

@@ -53,8 +53,7 @@ def _normalise_position(fix: PositionFix, received_at: Instant) -> tuple[Positio
     if fix.fix_at is not None and not (
         EARLIEST <= fix.fix_at <= received_at + round(FUTURE_S * 1e9)
     ):
-        changes.update(fix_at=None)  # the receiver's clock is wrong; our own stamp remains
-        doubt = "implausible_time"
+        doubt = "implausible_time"  # kept as sent, beside our own stamp; nothing is ordered by it
     return (msgspec.structs.replace(fix, **changes), doubt) if changes else (fix, None)
 
 

@@ -6,7 +6,7 @@ cost seconds. What runs in them is the real thing, started the way the command l
 
 import multiprocessing
 import os
-import signal
+import pkgutil
 import socket
 import time
 from multiprocessing.process import BaseProcess
@@ -44,7 +44,9 @@ class GatewayProcess:
         self.config.write_text(settings, encoding="utf-8")
         self.log = folder / "gateway.log"
         self._process: BaseProcess | None = None
-        self._context.set_forkserver_preload(["gateway.app", "gateway.preload"])
+        # "__main__" too, or every child would import the test runner anew.
+        drivers = [f"drivers.{module.name}" for module in pkgutil.iter_modules(["drivers"])]
+        self._context.set_forkserver_preload(["__main__", "gateway.app", *drivers])
 
     def start(self) -> None:
         """Begin; returns before it is ready."""
@@ -74,8 +76,8 @@ class GatewayProcess:
 
     def kill(self) -> None:
         """SIGKILL: no chance to say goodbye."""
-        if self._process is not None and self._process.pid is not None:
-            os.kill(self._process.pid, signal.SIGKILL)
+        if self._process is not None and self._process.exitcode is None:
+            self._process.kill()
             self._process.join(STOP_LIMIT_S)
 
     def stop(self) -> float:

@@ -1,0 +1,281 @@
+"""The composition root: settings in, everything built here, the one tree of tasks.
+
+Start: the stores, what is known from before, then sinks, links and the desk. Stop: the links
+first, so that nothing new comes in; what is committed is delivered as far as the deadline allows;
+then the stores.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import msgspec
+import structlog
+
+import gateway
+from gateway import logs
+from gateway.catalog import Catalog
+from gateway.check import check
+from gateway.clock import Clock, SystemClock
+from gateway.eventlog.store import EventLog
+from gateway.incidents.book import EmergencyBook
+from gateway.links.factory import longest_pause_s, make_link
+from gateway.model.quantities import Instant
+from gateway.outbox.dispatcher import Dispatcher
+from gateway.outbox.store import Outbox
+from gateway.roster.units import Roster
+from gateway.runtime.backoff import Backoff
+from gateway.runtime.board import Board
+from gateway.runtime.bus import Bus, Kind
+from gateway.runtime.counters import Account, Counters
+from gateway.runtime.facts import Facts
+from gateway.runtime.health import LoopLag, keep_time
+from gateway.runtime.pipeline import Pipeline
+from gateway.runtime.supervisor import LinkRunner, Supervisor
+from gateway.settings import AnyLinkSettings, Loaded, parse_address
+from gateway.sinks.base import Sink
+from gateway.sinks.desk import DeskSink
+
+if TYPE_CHECKING:
+    from gateway.broker import EmbeddedBroker
+    from gateway.desk.server import Desk
+
+log = structlog.get_logger("gateway.app")
+
+REMEMBER_CLOSED_NS = 2 * 86_400 * 10**9  # closed emergencies still known after a restart
+DRAIN_LIMIT_S = 2.0  # how long the end waits for the sinks
+BOARD_EVERY_S = 1.0
+HEALTH_EVERY_S = 10.0
+
+
+class Gateway:
+    """One gateway: built from settings, run until told to stop."""
+
+    def __init__(
+        self, loaded: Loaded, roster: Roster, catalog: Catalog, clock: Clock | None = None
+    ) -> None:
+        settings = loaded.settings
+        self.loaded = loaded
+        self.clock = clock or SystemClock()
+        self.data_dir = loaded.path(settings.site.data_dir)
+        self.counters = Counters()
+        self.bus = Bus()
+        self.book = EmergencyBook(settings.board.same_press_s)
+        self.board = Board(
+            roster=roster,
+            book=self.book,
+            bus=self.bus,
+            clock=self.clock,
+            fresh_s=settings.board.fresh_s,
+            silent_s=settings.board.silent_s,
+        )
+        self.outbox = Outbox(self.data_dir / "outbox.db", settings.outbox, self.clock)
+        self.eventlog = EventLog(
+            self.data_dir / "desk.db", self.clock, history_keep_s=settings.desk.history_keep_s
+        )
+        self.pipeline = Pipeline(
+            site=settings.site.id,
+            outbox=self.outbox,
+            book=self.book,
+            roster=roster,
+            board=self.board,
+            counters=self.counters,
+            clock=self.clock,
+        )
+        self._catalog = catalog
+        self.supervisor = Supervisor([self._runner(link) for link in settings.link])
+        self.lag = LoopLag(self.clock)
+        self.facts = Facts(
+            site=settings.site,
+            version=gateway.__version__,
+            board=self.board,
+            book=self.book,
+            supervisor=self.supervisor,
+            outbox=self.outbox,
+            counters=self.counters,
+            lag=self.lag,
+            clock=self.clock,
+        )
+        self.broker = self._broker()
+        self.sinks = self._sinks()
+        self.desk: Desk | None = None
+
+    async def run(
+        self, stop: asyncio.Event, ready: Callable[["Gateway"], None] | None = None
+    ) -> Account:
+        """Serve until ``stop`` is set; returns the balance of events.
+
+        Raises ConfigError or StoreError where it cannot begin; ``ready`` is called when it has.
+        """
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(self.outbox.open)
+        try:
+            dispatcher = await self._begin()
+            async with asyncio.TaskGroup() as group:
+                await self._serve(group, dispatcher, stop, ready)
+        finally:
+            await self.outbox.close()
+            await self.eventlog.close()
+        account = self.counters.account()
+        log.info("gateway_stopped", **msgspec.structs.asdict(account))
+        return account
+
+    async def _begin(self) -> Dispatcher:
+        """Open the stores and take over what is known from before."""
+        for sink in self.sinks:
+            self.outbox.register_sink(sink.name)
+        dispatcher = Dispatcher(self.outbox, self.sinks, self.clock, new_pauses=Backoff)
+        self.facts.dispatcher = dispatcher
+        self.outbox.on_state(lambda _state, _why: self.bus.publish("gateway", ""))
+        since = Instant(max(0, self.clock.now() - REMEMBER_CLOSED_NS))
+        self.book.load(self.outbox.recent_emergencies(since))
+        await self.eventlog.open()
+        await self.eventlog.put_emergencies(self.book.open())
+        self.board.restore(await self.eventlog.last_fixes())
+        self.outbox.start(asyncio.get_running_loop())
+        return dispatcher
+
+    async def _serve(
+        self,
+        group: asyncio.TaskGroup,
+        dispatcher: Dispatcher,
+        stop: asyncio.Event,
+        ready: Callable[["Gateway"], None] | None,
+    ) -> None:
+        refresh = keep_time(self.clock, BOARD_EVERY_S, self.board.refresh)
+        beat = keep_time(self.clock, HEALTH_EVERY_S, lambda: self.bus.publish("gateway", ""))
+        background = [
+            group.create_task(self.lag.run(), name="loop lag"),
+            group.create_task(refresh, name="board clock"),
+            group.create_task(beat, name="health beat"),
+            group.create_task(self.eventlog.run(), name="event log retention"),
+            group.create_task(dispatcher.run(), name="dispatcher"),
+            *(group.create_task(sink.run(), name=f"sink {sink.name}") for sink in self.sinks),
+        ]
+        if self.broker is not None:
+            background.append(group.create_task(self.broker.run(), name="embedded broker"))
+        followers = [sink for sink in self.sinks if isinstance(sink, Follows)]
+        if followers:
+            background.append(group.create_task(self._tell(followers), name="tell sinks"))
+        if self.loaded.settings.desk.enabled:
+            self.desk = await self._desk()
+            background.append(group.create_task(self.desk.serve(), name="desk"))
+        links = group.create_task(self.supervisor.run(), name="links")
+        log.info("gateway_started", site=self.loaded.settings.site.id, version=gateway.__version__)
+        if ready is not None:
+            ready(self)
+        await stop.wait()
+        await _end(links)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_LIMIT_S):
+                await dispatcher.caught_up()
+        for task in reversed(background):
+            await _end(task)
+
+    async def _tell(self, followers: Sequence["Follows"]) -> None:
+        """Tell the sinks that publish the present state what has a new one."""
+        with self.bus.subscribe() as changes:
+            while True:
+                await changes.wait()
+                for change in changes.drain():
+                    for sink in followers:
+                        sink.changed(change.kind, change.key)
+
+    async def _desk(self) -> "Desk":
+        """The page; imported here, since a gateway without one starts in half the time."""
+        from gateway.desk.server import Desk  # noqa: PLC0415 - see above
+
+        return Desk(
+            self.loaded.settings.desk,
+            live=self.facts,
+            actions=self.pipeline,
+            feed=self.bus,
+            eventlog=self.eventlog,
+        )
+
+    def _broker(self) -> "EmbeddedBroker | None":
+        settings = self.loaded.settings.broker
+        if not settings.embedded:
+            return None
+        from gateway.broker import EmbeddedBroker  # noqa: PLC0415 - only where it is used
+
+        host, port = parse_address(settings.listen, "broker.listen")
+        return EmbeddedBroker(self.data_dir / "broker", host, port)
+
+    def _sinks(self) -> list[Sink]:
+        """The desk's log always; broker and time series as the settings say."""
+        settings = self.loaded.settings
+        sinks: list[Sink] = [DeskSink(self.eventlog)]
+        if settings.mqtt.enabled:
+            from gateway.sinks.mqtt import MqttSink  # noqa: PLC0415 - only where it is used
+
+            sinks.append(
+                MqttSink(
+                    self.loaded,
+                    states=self.facts,
+                    clock=self.clock,
+                    backoff=Backoff(),
+                    embedded=self.broker.endpoint if self.broker is not None else None,
+                )
+            )
+        if settings.influx.enabled:
+            from gateway.sinks.influx import InfluxSink  # noqa: PLC0415 - only where it is used
+
+            sinks.append(InfluxSink(self.loaded, clock=self.clock, health=self.facts.health))
+        return sinks
+
+    def _runner(self, link: AnyLinkSettings) -> LinkRunner:
+        driver = self._catalog.get(link.driver)
+        return LinkRunner(
+            link_id=link.id,
+            driver_name=driver.name,
+            link=make_link(link, driver, self.loaded.folder, self.clock),
+            new_codec=lambda: self._catalog.codec(driver.name, link.options, link.id),
+            silent_after_s=link.silent_after_s,
+            frame_timeout_s=link.frame_timeout_s,
+            backoff=Backoff(most_s=longest_pause_s(link)),
+            pipeline=self.pipeline,
+            board=self.board,
+            counters=self.counters,
+            clock=self.clock,
+        )
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A sink that also publishes the present state, and wants to hear what changed."""
+
+    def changed(self, kind: Kind, key: str) -> None:
+        """``key`` has a new state."""
+        ...
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    """Cancel a task and wait until it has cleaned up."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def serve(config: Path) -> None:
+    """``pdt-gateway run``: check the settings, serve until SIGTERM or SIGINT."""
+    catalog = Catalog.scan()
+    loaded, roster, findings = check(config, catalog)
+    logs.set_up(loaded.settings.log.level, loaded.settings.log.format)
+    for finding in findings:
+        log.warning("settings_note", where=finding.where, text=finding.text)
+    os.umask(0o077)  # positions and secrets are for this user alone
+    gateway_of_site = Gateway(loaded, roster, catalog)
+    asyncio.run(_until_signal(gateway_of_site))
+
+
+async def _until_signal(served: Gateway) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await served.run(stop)

@@ -1,0 +1,171 @@
+"""How the gateway does: facts for ``/healthz``, ``/metrics``, the broker and the page."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.clock import Clock
+from gateway.model.views import LinkView
+from gateway.runtime.counters import Account, Counters
+
+PROBE_S = 0.25
+LINK_STATES = ("connecting", "up", "silent", "down")
+
+
+class SinkHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One sink: ``state`` is up, behind or down, ``behind_rows`` what it has not confirmed yet."""
+
+    name: str
+    state: str
+    why: str | None = None
+    behind_rows: int = 0
+    oldest_age_s: float = 0.0
+    set_aside: int = 0
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The payload of ``gateway/health``: no secrets, no positions."""
+
+    is_accepting: bool
+    why: str | None = None
+    uptime_s: float
+    loop_lag_ms: float
+    memory_mib: float
+    events: Account
+    links: dict[str, str]
+    sinks: list[SinkHealth]
+
+
+class LoopLag:
+    """Measures how late the event loop comes back: the worst of the last half minute."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._worst: list[float] = [0.0] * 120
+        self._turn = 0
+
+    @property
+    def worst_ms(self) -> float:
+        """Milliseconds."""
+        return round(max(self._worst) * 1000, 1)
+
+    async def run(self) -> None:
+        """Probe until cancelled."""
+        while True:
+            due = self._clock.monotonic() + PROBE_S
+            await self._clock.sleep(PROBE_S)
+            self._turn = (self._turn + 1) % len(self._worst)
+            self._worst[self._turn] = max(0.0, self._clock.monotonic() - due)
+
+
+def memory_mib() -> float:
+    """Resident memory of this process, MiB; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - read each second
+            return round(int(file.read().split()[1]) * 4096 / 2**20, 1)
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+class Metrics(Collector):
+    """Turns the plain counters into Prometheus text when somebody asks."""
+
+    def __init__(
+        self,
+        counters: Counters,
+        health: Callable[[], Health],
+        links: Callable[[], Iterable[LinkView]],
+    ) -> None:
+        self._counters = counters
+        self._health = health
+        self._links = links
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def text(self) -> bytes:
+        """The exposition text, without positions."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by the registry."""
+        counters, health = self._counters, self._health()
+        yield _count("pdt_link_received_bytes", "Bytes", ["link"], _single(counters.bytes_received))
+        yield _count(
+            "pdt_codec_frames_rejected",
+            "Frames that were not taken",
+            ["link", "reason"],
+            counters.frames_rejected.items(),
+        )
+        yield _count(
+            "pdt_link_dropped",
+            "Connections and bytes dropped before a session",
+            ["link", "reason"],
+            counters.link_dropped.items(),
+        )
+        yield _count(
+            "pdt_codec_failures", "Bugs in drivers", ["driver"], _single(counters.codec_failures)
+        )
+        for name, value in (
+            ("received", counters.events_received),
+            ("stored", counters.events_stored),
+            ("refreshed", counters.events_refreshed),
+        ):
+            yield _count(f"pdt_pipeline_events_{name}", f"Events {name}", [], [((), value)])
+        yield _count(
+            "pdt_pipeline_events_dropped",
+            "Events dropped",
+            ["reason"],
+            _single(counters.events_dropped),
+        )
+        up = GaugeMetricFamily(
+            "pdt_link_state", "1 for the present state", labels=["link", "state"]
+        )
+        for view in self._links():
+            for state in LINK_STATES:
+                up.add_metric([view.link_id, state], float(view.state == state))
+        yield up
+        yield from self._gauges(health)
+
+    @staticmethod
+    def _gauges(health: Health) -> Iterator[Metric]:
+        behind = GaugeMetricFamily("pdt_sink_behind_rows", "Rows not confirmed", labels=["sink"])
+        age = GaugeMetricFamily(
+            "pdt_outbox_oldest_age_seconds", "Age of the oldest of them", labels=["sink"]
+        )
+        for sink in health.sinks:
+            behind.add_metric([sink.name], sink.behind_rows)
+            age.add_metric([sink.name], sink.oldest_age_s)
+        yield behind
+        yield age
+        for name, text, value in (
+            ("pdt_gateway_accepting", "1 while events are accepted", float(health.is_accepting)),
+            ("pdt_gateway_loop_lag_seconds", "Worst lag", health.loop_lag_ms / 1000),
+            ("pdt_gateway_memory_bytes", "Resident memory", health.memory_mib * 2**20),
+            ("pdt_gateway_uptime_seconds", "Since start", health.uptime_s),
+        ):
+            yield GaugeMetricFamily(name, text, value=value)
+
+
+def _single(counts: dict[str, int]) -> Iterable[tuple[tuple[str], int]]:
+    return [((key,), value) for key, value in counts.items()]
+
+
+def _count(
+    name: str, text: str, labels: list[str], values: Iterable[tuple[tuple[str, ...], int]]
+) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key, value in values:
+        family.add_metric(list(key), value)
+    return family
+
+
+async def keep_time(clock: Clock, every_s: float, do: Callable[[], None]) -> None:
+    """Call ``do`` every so many seconds until cancelled."""
+    while True:
+        await clock.sleep(every_s)
+        do()
+        await asyncio.sleep(0)
