@@ -32,6 +32,9 @@ class Service(IntEnum):
     DDS = 0x14
 
 
+SERVICE_NAMES: dict[int, str] = {service: service.name for service in Service}
+
+
 class HdapError(WireError):
     """Bytes are not an HDAP message; ``reason`` is the short word under which that is counted."""
 
@@ -57,8 +60,7 @@ class Message(NamedTuple):
         return bytes((first,)) + checked + bytes((hdap8(checked), END))
 
     def __str__(self) -> str:
-        known = self.service in Service.__members__.values()
-        name = Service(self.service).name if known else f"service {self.service:02X}"
+        name = SERVICE_NAMES.get(self.service) or f"service {self.service:02X}"
         return f"{name} {self.opcode:04X}"
 
 
@@ -74,7 +76,7 @@ def read_messages(data: bytes) -> Iterator[Message]:
     end byte is missing, ``checksum`` where the check fails.
     """
     at = 0
-    while data[at:].strip(b"\0"):
+    while at < len(data) and (data[at] or any(data[at:])):
         message, at = _read_message(data, at)
         yield message
 

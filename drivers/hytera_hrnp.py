@@ -159,14 +159,12 @@ class HrnpCodec:
         is_read = True
         try:
             for index, message in enumerate(read_messages(frame.payload)):
-                check = crc32(message.payload)
-                mark = Mark(f"{frame.number:04X}/{index} {message} {check:08X}", first_at)
-                reading = self._reader.read(message, now, mark)
+                sent = f"{frame.number:04X}/{index} {message} {crc32(message.payload):08X}"
+                reading = self._reader.read(message, now, Mark(sent, first_at))
                 outputs += reading.outputs
                 answers += reading.answers
                 is_read = is_read and not any(isinstance(o, Reject) for o in reading.outputs)
-                refusal = self._host.replied(message) if is_read else None
-                outputs += [refusal] if refusal else []
+                outputs += self._host.replied(message)
         except HdapError as error:
             outputs.append(Reject(error.reason, str(error), frame.payload))
             is_read = False
@@ -181,17 +179,15 @@ class HrnpCodec:
             self._acknowledge(frame, answers)
             return outputs
         unstored = Unstored(frame, answers, reports)
-        numbered: list[Output] = []
-        for output in outputs:
+        for index, output in enumerate(outputs):
             if isinstance(output, Report):
-                numbered.append(output._replace(receipt=self._next_receipt))
-                self._unstored[self._next_receipt] = unstored
+                receipt = self._next_receipt
                 self._next_receipt += 1
-            else:
-                numbered.append(output)
+                self._unstored[receipt] = unstored
+                outputs[index] = Report(output.event, receipt, output.same_as)
         while len(self._unstored) > UNSTORED_KEPT:
             del self._unstored[next(iter(self._unstored))]
-        return numbered
+        return outputs
 
     def _acknowledge(self, frame: Frame, answers: Sequence[Message]) -> None:
         self._out.append(frame.answer(Opcode.DATA_ACK).pack())
@@ -201,16 +197,14 @@ class HrnpCodec:
 
     def _first_heard(self, frame: Frame, now: Moment) -> Instant:
         """When this packet was heard first: now, unless it is one of the last ones again."""
+        first_at = now.at
         known = self._recent.pop(frame.number, None)
-        is_again = (
-            known is not None
-            and known.payload == frame.payload
-            and now.mono - known.heard_at <= RESENT_WITHIN_S
-        )
-        first_at = known.first_at if known is not None and is_again else now.at
-        self._recent[frame.number] = Recent(frame.payload, first_at, now.mono)
-        if len(self._recent) > RECENT_KEPT:
+        if known is not None and known.payload == frame.payload:
+            if now.mono - known.heard_at <= RESENT_WITHIN_S:
+                first_at = known.first_at
+        elif len(self._recent) >= RECENT_KEPT:
             del self._recent[next(iter(self._recent))]
+        self._recent[frame.number] = Recent(frame.payload, first_at, now.mono)
         return first_at
 
 

@@ -73,18 +73,12 @@ class Frame(NamedTuple):
 
     def pack(self) -> bytes:
         """The bytes on the wire."""
-        header = HrnpHeader(
-            start=START,
-            version=self.version,
-            block=BLOCK,
-            opcode=self.opcode,
-            source=self.source,
-            destination=self.destination,
-            number=self.number,
-            length=HEADER_BYTES + len(self.payload),
-            checksum=0,
+        length = HEADER_BYTES + len(self.payload)
+        addresses = (self.opcode, self.source, self.destination)
+        header = HrnpHeader.pack_values(
+            START, self.version, BLOCK, *addresses, self.number, length, 0
         )
-        bare = header.pack() + self.payload
+        bare = header + self.payload
         check = ones_complement16(bare).to_bytes(2, "big")
         return bare[:CHECK_AT] + check + bare[HEADER_BYTES:]
 

@@ -112,15 +112,16 @@ class HostSide:
         """DATA_ACK for one of ours."""
         self._unanswered.pop(number, None)
 
-    def replied(self, message: Message) -> Reject | None:
+    def replied(self, message: Message) -> Sequence[Reject]:
         """A reply to a subscription of ours that was not granted is worth knowing."""
         what = SUBSCRIPTION_REPLIES.get(message.opcode)
         if what is None or message.service != Service.RCP or self.phase is not Phase.CONNECTED:
-            return None
+            return ()
         result = message.payload[:1].hex()
         if result == "00":
-            return None
-        return Reject("refused", f"{message}: the radio will not report {what} (result {result})")
+            return ()
+        detail = f"{message}: the radio will not report {what} (result {result})"
+        return (Reject("refused", detail),)
 
     def next_number(self) -> int:
         """The number of our next DATA."""

@@ -185,8 +185,13 @@ class HdapReader:
                 reading = reader(read_body(message), now, mark)
         except WireError as error:
             return Reading((Reject("layout", f"{message}: {error}", message.payload),))
-        answers = (each._replace(is_reliable=message.is_reliable) for each in reading.answers)
-        return reading._replace(answers=tuple(answers))
+        if not (message.is_reliable and reading.answers):
+            return reading
+        answers = [
+            Message(each.service, each.opcode, each.payload, is_reliable=True)
+            for each in reading.answers
+        ]
+        return Reading(reading.outputs, tuple(answers))
 
     # --- registration -----------------------------------------------------------------------------
 

@@ -54,6 +54,7 @@ class Layout:
 
     size: ClassVar[int]
     _struct: ClassVar[struct.Struct]
+    _names: ClassVar[tuple[str, ...]]
     _enums: ClassVar[tuple[tuple[int, str, type[IntEnum]], ...]]
 
     @classmethod
@@ -76,11 +77,15 @@ class Layout:
 
     def pack(self) -> bytes:
         """The bytes of this struct; raises WireError where a value is out of its field's range."""
-        values = [getattr(self, field.name) for field in fields(self)]  # type: ignore[arg-type]
+        return self.pack_values(*[getattr(self, name) for name in self._names])
+
+    @classmethod
+    def pack_values(cls, *values: int | bytes) -> bytes:
+        """The bytes of a struct with these values, in the table's order; raises like ``pack``."""
         try:
-            return self._struct.pack(*values)
+            return cls._struct.pack(*values)
         except struct.error as error:
-            raise WireError(f"{type(self).__name__}: {error}") from None
+            raise WireError(f"{cls.__name__}: {error}") from None
 
 
 LayoutT = TypeVar("LayoutT", bound=Layout)
@@ -92,6 +97,7 @@ def layout(byte_order: Literal[">", "<"]) -> Callable[[type[LayoutT]], type[Layo
 
     def build(cls: type[LayoutT]) -> type[LayoutT]:
         made = dataclass(frozen=True, slots=True)(cls)
+        names: list[str] = []
         codes: list[str] = []
         enums: list[tuple[int, str, type[IntEnum]]] = []
         hints = get_type_hints(made, include_extras=True)
@@ -100,10 +106,12 @@ def layout(byte_order: Literal[">", "<"]) -> Callable[[type[LayoutT]], type[Layo
             if get_origin(hint) is not Annotated:
                 raise TypeError(f"{cls.__name__}.{field.name} has no wire code")
             kind, code = get_args(hint)
+            names.append(field.name)
             codes.append(code)
             if isinstance(kind, type) and issubclass(kind, IntEnum):
                 enums.append((index, field.name, kind))
         made._struct = struct.Struct(byte_order + "".join(codes))  # noqa: SLF001 - own class
+        made._names = tuple(names)  # noqa: SLF001 - own class
         made._enums = tuple(enums)  # noqa: SLF001 - own class
         made.size = made._struct.size  # noqa: SLF001 - own class
         return made

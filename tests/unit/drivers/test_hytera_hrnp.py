@@ -13,6 +13,8 @@ from drivers.api import Heard, Moment, Output, Reject, Report
 from drivers.hytera_gps import Gps40, GpsFix
 from drivers.hytera_hdap import (
     LpEmergencyReport,
+    LpRequest,
+    LpResult,
     Message,
     RcpReceiveStatus,
     RcpRepeaterStatus,
@@ -360,6 +362,15 @@ def test_a_number_that_is_set_is_not_changed_by_the_radios_answer() -> None:
     assert made.receive(frame(2, answer), moment(1)) == [Heard(RadioId("pdt:80020200"))]
 
 
+def test_emergency_stop_ends_the_alarm_by_request_and_by_answer() -> None:
+    request = Message(Service.LP, 0xB001, LpRequest(request_id=1, address=IP).pack())
+    answer = Message(Service.LP, 0xB002, LpResult(request_id=1, address=IP, result=0).pack())
+    for message, raw_code in ((request, "LP B001"), (answer, "LP B002")):
+        (event,) = events(codec(), 0, message)
+        assert isinstance(event, EmergencyEnded)
+        assert (event.kind, event.raw_code, event.radio_id) == ("alarm", raw_code, f"dmr:{SENDER}")
+
+
 # --- numbers --------------------------------------------------------------------------------------
 
 
@@ -576,6 +587,7 @@ def test_a_text_that_is_no_utf16_is_shown_as_far_as_it_goes() -> None:
         Message(Service.TMP, 0xC0A1, b"\0\xff" + b"\0" * 20),
         Message(Service.LP, 0xA002, b"\0" * 49),
         Message(Service.RCP, 0xB844, b"\0" * 11),
+        Message(Service.RRS, 0x0003, b"\0" * 4),
     ],
 )
 def test_a_message_too_short_for_its_table_is_refused(message: Message) -> None:
@@ -688,6 +700,19 @@ def test_a_quiet_radio_is_asked_and_one_that_forgot_us_is_connected_to_again() -
     asked = [at for at, each in out if each.opcode == Opcode.DATA]
     assert asked == [10, 12, 14, 16, 18]
     assert [(at, each.opcode) for at, each in out][-1] == (21.0, Opcode.CONNECT)
+
+
+def test_only_what_is_due_goes_out_again() -> None:
+    made = DRIVER.new_codec({}, "station-1")
+    made.outgoing()
+    connected(made)
+    made.expire(moment(KEEPALIVE_S))
+    made.receive(frame(1, heard(1, call_type=1)), moment(KEEPALIVE_S + 1))
+    sent(made)
+    made.expire(moment(KEEPALIVE_S + 1.9))
+    assert sent(made) == []
+    made.expire(moment(KEEPALIVE_S + 2))
+    assert [each.opcode for each in sent(made)] == [Opcode.DATA]
 
 
 def test_subscriptions_are_repeated_while_the_radio_answers() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from drivers.api import Heard, Moment, Output, Reject, Report
-from drivers.hytera_hdap import LpRequest, Message, Service
+from drivers.hytera_hdap import LpRequest, Message, RrsAnswer, Service
 from drivers.hytera_hrnp import DRIVER
 from drivers.hytera_hrnp_frames import Frame, FrameScanner, Opcode
 from gateway.model.events import (
@@ -268,6 +268,29 @@ def test_press_before_the_connection_is_sent_once_it_stands() -> None:
     assert unit.is_press_acknowledged
     assert station.is_press_acknowledged
     assert len(made.events(EmergencyRaised)) >= 2
+
+
+def test_call_before_the_subscription_is_sent_once_it_stands() -> None:
+    station = HrnpStation()
+    unit = station.add_unit(UNIT)
+    unit.press("call")
+    made = Bench(station)
+    made.lose = lambda frame: b"\xc9\x10" in frame
+    made.run(1)
+    assert made.events(EmergencyRaised) == []
+    made.lose = lambda _frame: False
+    made.run(3)
+    assert [event.kind for event in made.events(EmergencyRaised)] == ["call"]
+
+
+def test_registration_that_is_refused_is_tried_again() -> None:
+    station = HrnpStation()
+    unit = station.add_unit(UNIT)
+    made = Bench(station)
+    unit.registered(RrsAnswer(address=unit.ip, result=1, validity_s=300), made.now)
+    assert not unit.is_registered
+    made.run(1)
+    assert unit.is_registered
 
 
 def test_text_of_a_unit_arrives() -> None:

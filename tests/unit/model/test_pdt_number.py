@@ -74,6 +74,13 @@ def test_worked_number_has_its_address(number: str, address_hex: str, kind: str)
     assert facts.address == int(address_hex, 16)
 
 
+@pytest.mark.parametrize("number", ["571*1917", "581*1917", "581*1927", "804*1917", "804*1937"])
+def test_dynamic_call_of_an_area_comes_back_from_its_address(number: str) -> None:
+    facts = facts_of_number(number)
+    assert facts_of_address(facts.address) == facts
+    assert facts_of_address(facts.address, is_group=True) == facts
+
+
 @given(areas, st.one_of(large_fleets, small_fleets))
 def test_individual_number_comes_back_from_its_address(np: int, own: tuple[int, int]) -> None:
     facts = facts_of_number(f"{np}{own[0]}{own[1]}")
