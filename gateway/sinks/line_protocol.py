@@ -259,5 +259,9 @@ def _figures(prefix: str, value: object) -> Iterator[tuple[str, FieldValue]]:
         for key, inner in value.items():
             name = re.sub(r"[^A-Za-z0-9_]+", "_", str(key))
             yield from _figures(f"{prefix}_{name}" if prefix else name, inner)
+    elif isinstance(value, list):  # of structs that have a name: sinks
+        for inner in value:
+            if isinstance(inner, Mapping) and "name" in inner:
+                yield from _figures(prefix, {str(inner["name"]): inner})
     elif isinstance(value, bool | int | float) and prefix:
         yield prefix, value

@@ -7,7 +7,7 @@ old state never comes after a newer one.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from gateway.model.events import AnyEvent, PositionFix, to_json
 from gateway.outbox.rows import Delivery, Lane, Row
 from gateway.settings import Loaded
 from gateway.sinks.mqtt_client import Message, MqttClient, PublishLostError
-from gateway.sinks.mqtt_options import Endpoint, options_from
+from gateway.sinks.mqtt_options import options_from
 from gateway.sinks.mqtt_state import (
     ChangeKind,
     GatewayState,
@@ -57,7 +57,12 @@ class Pauses(Protocol):
 
 
 class MqttSink:
-    """Publishes the outbox and the live state; see the module's docstring."""
+    """Publishes the outbox and the live state; see the module's docstring.
+
+    ``embedded`` is the address of the embedded broker, which speaks MQTT 3.1.1 without accounts and
+    then takes the place of the one in the settings. ``on_open`` is called whenever a lane may
+    deliver again, so that nobody need wait for the end of a pause.
+    """
 
     name = "mqtt"
 
@@ -68,7 +73,7 @@ class MqttSink:
         states: StateSource,
         clock: Clock,
         backoff: Pauses,
-        embedded: Endpoint | None = None,
+        embedded: tuple[str, int] | None = None,
     ) -> None:
         settings = loaded.settings.mqtt
         site = loaded.settings.site.id
@@ -96,6 +101,7 @@ class MqttSink:
         self._told: dict[str, tuple[tuple[object, ...], float]] = {}  # topic: essence, when
         self._units_due_mono = 0.0
         self._health_due_mono = 0.0
+        self.on_open: Callable[[], None] = lambda: None
         self.why_down: str | None = "not started yet"
         self.connects = 0
         self.published = 0
@@ -252,7 +258,7 @@ class MqttSink:
         self._forget_changes()
         self._is_following = True
         await self._publish_emergencies((), (), everything=True)
-        self._open.add(Lane.EMERGENCY)
+        self._open_lane(Lane.EMERGENCY)
         self.connects += 1
         self._tell_up()
         info = to_json(self._states.info())
@@ -263,7 +269,7 @@ class MqttSink:
             self._remember(self._units_changed, unit.unit_id or unit.radio_id)
         self._health_changed = True
         await self._publish_changes()
-        self._open.add(Lane.TELEMETRY)
+        self._open_lane(Lane.TELEMETRY)
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(TURN_S):
@@ -272,6 +278,10 @@ class MqttSink:
             if not self._client.is_connected:
                 raise SinkError(f"{self.place}: {self._client.why_lost}")
             await self._publish_changes()
+
+    def _open_lane(self, lane: Lane) -> None:
+        self._open.add(lane)
+        self.on_open()
 
     async def _farewell(self) -> None:
         if self._client.is_connected:

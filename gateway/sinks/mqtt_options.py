@@ -1,28 +1,20 @@
 """From the settings to the client's options; what is wrong is said at the start."""
 
 import ssl
-from typing import NamedTuple
 
 from gateway.errors import ConfigError
 from gateway.settings import Loaded
 from gateway.sinks.mqtt_client import Message, MqttOptions
 
 
-class Endpoint(NamedTuple):
-    """The embedded broker: MQTT 3.1.1 on loopback, without accounts."""
-
-    host: str
-    port: int
-
-
-def options_from(loaded: Loaded, will: Message, embedded: Endpoint | None) -> MqttOptions:
+def options_from(loaded: Loaded, will: Message, embedded: tuple[str, int] | None) -> MqttOptions:
     """The settings as the client wants them; raises ConfigError for what is wrong already now."""
     settings = loaded.settings.mqtt
     client_id = settings.client_id or f"pdt-{loaded.settings.site.id}"
     if embedded is not None:
         return MqttOptions(
-            host=embedded.host,
-            port=embedded.port,
+            host=embedded[0],
+            port=embedded[1],
             client_id=client_id,
             protocol="3.1.1",
             keepalive_s=settings.keepalive_s,

@@ -129,7 +129,7 @@ class LoopClient(Client):
         self._wire = wire
         self._is_flush_due = False
         self.after_read: Callable[[], None] = lambda: None  # everything that had come was read
-        self._loop = asyncio.get_running_loop()
+        self._event_loop = asyncio.get_running_loop()
         # paho walks over everything unacknowledged at each PUBACK; MqttClient has a window instead
         self.max_inflight_messages_set(0)
         self.on_socket_register_write = self._want_write
@@ -142,7 +142,7 @@ class LoopClient(Client):
     def _want_write(self, *_: object) -> None:
         if not self._is_flush_due:
             self._is_flush_due = True
-            self._loop.call_soon(self._write)
+            self._event_loop.call_soon(self._write)
 
     def _write(self) -> None:
         self._is_flush_due = False

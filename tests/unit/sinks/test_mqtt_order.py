@@ -9,6 +9,7 @@ import pytest
 from gateway.clock import SystemClock
 from gateway.errors import SinkError
 from gateway.model import emergency as transitions
+from gateway.outbox.rows import Lane
 from gateway.runtime.backoff import Backoff
 from gateway.sinks import mqtt_client
 from gateway.sinks.mqtt import MqttSink
@@ -118,6 +119,20 @@ def test_an_emergency_overtakes_telemetry_that_nobody_acknowledges(tmp_path: Pat
                 await backlog
 
     asyncio.run(scenario())
+
+
+def test_each_lane_that_opens_is_told_so_that_no_pause_has_to_end(tmp_path: Path) -> None:
+    opened: list[set[Lane]] = []
+
+    async def scenario() -> None:
+        async with FakeBroker().serving() as broker:
+            sink = make_sink(tmp_path, broker.port, States())
+            sink.on_open = lambda: opened.append(set(sink._open))
+            async with running(sink):
+                pass
+
+    asyncio.run(scenario())
+    assert opened == [{Lane.EMERGENCY}, {Lane.EMERGENCY, Lane.TELEMETRY}]
 
 
 def test_rows_acknowledged_before_the_cut_are_accepted_and_the_others_come_again(
