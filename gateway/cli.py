@@ -132,7 +132,7 @@ def number(
 ) -> None:
     """A PDT number or its 24-bit air-interface address, both ways (个呼号码、组号)."""
     try:
-        facts = pdt_number.number_facts(value, is_group=group)
+        facts = pdt_number.number_facts(value, is_group=group or None)
     except ValueError as error:
         _stop(error, Exit.FOUND)
     if json:
