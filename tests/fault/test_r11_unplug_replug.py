@@ -103,7 +103,7 @@ def test_fifty_unpluggings_lose_nothing_but_their_seconds(tmp_path: Path) -> Non
         ]
         runtime = Runtime(tables, tmp_path)
         ports = [Port(number, tmp_path, runtime) for number in range(PORTS)]
-        source = random.Random(SEED)  # noqa: S311 - repeatable on purpose
+        source = random.Random(SEED)
 
         async def all_up() -> None:
             await eventually(
@@ -135,7 +135,7 @@ def test_fifty_unpluggings_lose_nothing_but_their_seconds(tmp_path: Path) -> Non
 
         noticed_s = sorted(each for port in ports for each in port.noticed_s)
         back_s = sorted(each for port in ports for each in port.back_s)
-        print(  # noqa: T201 - the figures of the bar
+        print(
             f"seed {SEED}: noticed median {statistics.median(noticed_s) * 1e3:.1f} ms, "
             f"worst {noticed_s[-1] * 1e3:.1f} ms; back median {statistics.median(back_s):.2f} s, "
             f"worst {back_s[-1]:.2f} s; descriptors, tasks, threads {before} then {after}"

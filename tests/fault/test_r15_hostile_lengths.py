@@ -129,7 +129,7 @@ class Caller:
 
     def __init__(self, number: int, reader: Reader, writer: Writer) -> None:
         self.phone = f"{13_900_000_000 + number:012d}"
-        self.random = random.Random(SEED * 1000 + number)  # noqa: S311 - repeatable on purpose
+        self.random = random.Random(SEED * 1000 + number)
         self.reader = reader
         self.writer = writer
         self._serial = 0
@@ -269,7 +269,7 @@ def test_hostile_peers_cost_little_and_harm_nobody(victim: Victim) -> None:
         for caller in (*honest, *hostile):
             caller.writer.transport.abort()
         took_s = sorted(each for task in beats for each in task.result())
-        print(  # noqa: T201 - the figures of the bar
+        print(
             f"seed {SEED}: {PEERS} hostile peers, memory {before_mib:.0f} MiB, at most "
             f"{highest_mib:.0f} MiB; {len(took_s)} honest answers, median "
             f"{took_s[len(took_s) // 2] * 1e3:.0f} ms, worst {took_s[-1] * 1e3:.0f} ms"

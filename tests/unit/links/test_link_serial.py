@@ -1,6 +1,7 @@
 """The serial link on pseudo-terminals: opening, refusals, unplugging, bounds."""
 
 import asyncio
+import contextlib
 import errno
 import grp
 import os
@@ -12,7 +13,7 @@ import pytest
 import serial
 
 from gateway.clock import ManualClock, SystemClock
-from gateway.links.serial import LOOK_S, SerialLink, explain_open
+from gateway.links.serial import LOOK_S, Port, SerialLink, explain_open
 from gateway.links.stream import TURN_BYTES, WRITE_BYTES
 from hil_tests.rig.pty import PtyPort
 from tests.support.links import TinyHost, attempt, eventually, open_descriptors, running, shout
@@ -200,6 +201,17 @@ def test_a_far_end_that_takes_nothing_holds_neither_the_loop_nor_memory(tmp_path
         port.unplug()
 
     asyncio.run(scenario())
+
+
+def test_a_full_port_says_so_at_once(tmp_path: Path) -> None:
+    plug = port_at(tmp_path / "gps")
+    with Port(str(plug.path), timeout=0, write_timeout=0) as port:
+        sent = 0
+        with contextlib.suppress(BlockingIOError):
+            while sent < 1 << 20:
+                sent += port.write(b"x" * 16)
+        assert 0 < sent < 1 << 20
+    plug.unplug()
 
 
 def test_reading_waits_while_the_gateway_is_behind(tmp_path: Path) -> None:

@@ -137,6 +137,9 @@ def test_one_address_cannot_take_all_places() -> None:
                 assert await is_hung_up_on(reader)
             async with caller(link, "127.0.0.9"):
                 await host.until(lambda: len(host.ears) == 2)
+            await host.until(lambda: len(host.present) == 1)
+            async with caller(link, "127.0.0.9"):  # its place is free again
+                await host.until(lambda: len(host.ears) == 3)
         assert host.drops == {"too_many_peers": 1}
 
     asyncio.run(scenario())
@@ -172,20 +175,22 @@ def test_a_busy_peer_leaves_the_others_their_turn() -> None:
             heard_before: list[int] = []
 
             def note(ear: Ear) -> None:
-                if ear.data == b"help":
-                    heard_before.append(sum(len(other.data) for other in host.ears) - 4)
+                if ear.data == b"I need help":
+                    heard_before.append(sum(len(other.data) for other in host.ears))
 
             host.on_data = note
             host.room.clear()
             busy.write(b"z" * 16 * READ_BYTES)
-            await asyncio.sleep(0.05)
-            quiet.write(b"help")
-            await asyncio.sleep(0.05)
+            await host.until(lambda: any(ear.data.startswith(b"z") for ear in host.ears))
+            quiet.write(b"I need")
+            await host.until(lambda: all(ear.data for ear in host.ears))
+            quiet.write(b" help")
+            await asyncio.sleep(0.05)  # both have more waiting in the link now
+            assert not heard_before
             host.room.set()
             await host.until(lambda: heard_before)
-            # One piece was under way before anybody called for help, a turn each follows.
-            assert heard_before[0] <= 3 * TURN_BYTES
-            await host.until(lambda: sum(len(e.data) for e in host.ears) == 16 * READ_BYTES + 4)
+            assert heard_before[0] <= 2 * TURN_BYTES + 11
+            await host.until(lambda: sum(len(e.data) for e in host.ears) == 16 * READ_BYTES + 11)
             assert max(len(piece) for ear in host.ears for piece in ear.pieces) <= TURN_BYTES
 
     asyncio.run(scenario())
@@ -376,7 +381,9 @@ def test_a_server_that_does_not_answer_is_given_up() -> None:
             with contextlib.suppress(BlockingIOError):
                 one.connect(("127.0.0.1", port))
             waiting.append(one)
+        began = asyncio.get_running_loop().time()
         said = await attempt(TcpClientLink("127.0.0.1", port, 0.2), TinyHost())
+        assert 0.15 < asyncio.get_running_loop().time() - began < 1.0
         assert said == f"tcp 127.0.0.1:{port}: does not answer within 0.2 s"
         for one in (*waiting, listening):
             one.close()
