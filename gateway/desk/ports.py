@@ -36,7 +36,7 @@ class LiveView(Protocol):
         ...
 
     def rejects(self, link_id: str) -> Sequence[RejectedFrame] | None:
-        """The last frames that this link refused, oldest first; None where there is no such link."""
+        """The last frames that this link refused, oldest first; None for an unknown link."""
         ...
 
     def sites(self) -> Sequence[SiteView]:
@@ -90,7 +90,7 @@ class Change(Protocol):
 
 
 class Changes(Protocol):
-    """What has changed since it was last asked: each thing once, so that it is bounded by itself."""
+    """What has changed since it was last asked: each thing once, which bounds it."""
 
     async def wait_urgent(self, timeout_s: float) -> bool:
         """Until something other than a unit has changed (True), at most ``timeout_s`` (False)."""

@@ -7,7 +7,7 @@ therefore ``head`` is there to be published elsewhere from time to time.
 import sqlite3
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -57,6 +57,14 @@ class AuditHead(msgspec.Struct, frozen=True, kw_only=True):
     hash: str
 
 
+class Checked(NamedTuple):
+    """How far the chain was looked at, and the first row that does not follow, or None."""
+
+    head: AuditHead
+    broken: int | None
+    is_end: bool
+
+
 def append(
     connection: sqlite3.Connection, entry: AuditEntry, at: Instant, monotonic_s: float
 ) -> AuditHead:
@@ -99,27 +107,19 @@ def newest(connection: sqlite3.Connection, before_seq: int | None, limit: int) -
     return list(_rows(found))
 
 
-def first_broken_row(connection: sqlite3.Connection, after_seq: int = 0) -> int | None:
-    """The number of the first row that does not follow from the one before it, or None.
-
-    With ``after_seq`` the check begins behind that row, whose hash is taken as it stands.
-    """
-    previous = FIRST_HASH
-    if after_seq:
-        known = connection.execute("SELECT hash FROM audit WHERE seq = ?", (after_seq,)).fetchone()
-        if known is None:
-            return after_seq
-        (previous,) = known
-    expected = after_seq + 1
+def check_step(connection: sqlite3.Connection, after: AuditHead, limit: int) -> Checked:
+    """Look at up to ``limit`` rows behind ``after``, whose hash is taken as it stands."""
     found = connection.execute(
-        f"SELECT {_COLUMNS} FROM audit WHERE seq > ? ORDER BY seq",  # noqa: S608 - constants only
-        (after_seq,),
+        f"SELECT {_COLUMNS} FROM audit WHERE seq > ? ORDER BY seq LIMIT ?",  # noqa: S608 - constants only
+        (after.seq, limit),
     )
+    seq, previous = after.seq, after.hash
     for row in _rows(found):
-        if row.seq != expected or row.previous_hash != previous or row.hash != row_hash(row):
-            return expected
-        previous, expected = row.hash, expected + 1
-    return None
+        seq += 1
+        if row.seq != seq or row.previous_hash != previous or row.hash != row_hash(row):
+            return Checked(AuditHead(seq=seq, hash=previous), seq, is_end=True)
+        previous = row.hash
+    return Checked(AuditHead(seq=seq, hash=previous), None, is_end=seq - after.seq < limit)
 
 
 def row_hash(row: AuditRow) -> str:

@@ -10,6 +10,7 @@ core at a thousand rows a second.
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,6 +37,7 @@ PRUNE_EVERY_S = 600.0
 EMERGENCY_KEEP_S = 3 * 366 * 86_400.0  # closed emergencies are what the yearly assessment reads
 WAL_PAGES = 2_000  # checkpoint after about 8 MiB of log
 CACHE_KIB = 16_384
+AUDIT_STEP_ROWS = 2_000  # rows checked in one go; about 30 ms
 DEFAULT_LINK_S = 3_600.0
 
 T = TypeVar("T")
@@ -189,9 +191,17 @@ class EventLog:
         """The end of the chain, for publishing elsewhere."""
         return await self._read(audit.head)
 
-    async def first_broken_audit_row(self, after_seq: int = 0) -> int | None:
-        """The first row that does not follow from the one before, or None for an intact chain."""
-        return await self._read(lambda c: audit.first_broken_row(c, after_seq))
+    async def first_broken_audit_row(self) -> int | None:
+        """The first row that does not follow from the one before, or None for an intact chain.
+
+        Reads the whole log in steps, so that nothing else waits for long.
+        """
+        head = AuditHead(seq=0, hash=audit.FIRST_HASH)
+        while True:
+            step = await self._read(partial(audit.check_step, after=head, limit=AUDIT_STEP_ROWS))
+            if step.is_end:
+                return step.broken
+            head = step.head
 
     # Accounts.
 
@@ -202,6 +212,10 @@ class EventLog:
     async def accounts(self) -> list[Account]:
         """Every account by name."""
         return await self._read(accounts.accounts)
+
+    async def account(self, account_id: int) -> Account:
+        """One account; raises NotAllowedError where there is none."""
+        return await self._read(lambda c: accounts.by_id(c, account_id))
 
     async def credentials(self, name: str) -> Credentials | None:
         """An account with its password hash, or None."""
@@ -283,6 +297,13 @@ class EventLog:
         """A person did something with this session."""
         now = self._clock.now()
         await self._write(lambda c: accounts.touch_session(c, hashed, now))
+
+    async def ended_sessions(self, hashes: Collection[str]) -> set[str]:
+        """Those of ``hashes`` that are in force no more."""
+        kept, now = list(hashes), self._clock.now()
+        return await self._read(
+            lambda c: {each for each in kept if accounts.session(c, each, now) is None}
+        )
 
     async def end_session(self, hashed: str) -> None:
         """Sign out."""

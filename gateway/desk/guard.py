@@ -1,0 +1,149 @@
+"""Who is asking, and may they: session, roles, CSRF token, origin, host.
+
+Every request passes here before its body is read. Nothing is allowed by being forgotten: a route
+without an entry in the table does not exist.
+"""
+
+import hmac
+import ipaddress
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from gateway.desk.refusal import RefusedError
+from gateway.eventlog.accounts import Account, Role, WebSession
+from gateway.model.quantities import NS_PER_S, Instant
+
+ADMIN_IDLE_S = 1800.0  # without a request for so long the admin role sleeps until the next sign-in
+TOUCH_S = 60.0  # how precisely the last request of a session is kept
+HISTORY_TECHNICIAN_S = 3600.0
+
+COOKIE = "pdt_session"
+SECURE_COOKIE = "__Host-pdt_session"  # with it browsers insist on Secure and no domain
+
+
+class Principal(NamedTuple):
+    """A signed-in person, with the roles in force now and the session's CSRF token."""
+
+    account: Account
+    session: WebSession
+    roles: frozenset[Role]
+    csrf_token: str
+
+    @property
+    def name(self) -> str:
+        """How the person is named in events and in the audit log."""
+        return self.account.name
+
+
+class HistoryScope(NamedTuple):
+    """What of the past may be seen: from ``since`` on, of ``team`` alone where one is given."""
+
+    since: Instant
+    team: str | None
+
+
+def principal(session: WebSession, token: str, now: Instant) -> Principal:
+    """The person behind a session in force."""
+    roles = frozenset(session.account.roles)
+    if is_asleep(session, now):
+        roles -= {"admin"}
+    return Principal(session.account, session, roles, csrf_token(token))
+
+
+def is_asleep(session: WebSession, now: Instant) -> bool:
+    """True once the session was idle for ADMIN_IDLE_S; stays so, for it is not touched any more.
+
+    Only the admin role sleeps: a dispatcher who watches quietly through the night keeps the alarms.
+    """
+    return now.seconds_since(session.seen_at) >= ADMIN_IDLE_S and "admin" in session.account.roles
+
+
+def history_scope(who: Principal, start: Instant, now: Instant) -> HistoryScope:
+    """What of the time from ``start`` on ``who`` may see; raises RefusedError for nothing."""
+    if who.roles & {"dispatcher", "admin"}:
+        return HistoryScope(start, None)
+    if "technician" in who.roles:
+        last_hour = Instant(now - int(HISTORY_TECHNICIAN_S * NS_PER_S))
+        if start >= last_hour or who.account.team is None or "viewer" not in who.roles:
+            return HistoryScope(max(start, last_hour), None)
+    if "viewer" in who.roles and who.account.team is not None:
+        return HistoryScope(start, who.account.team)
+    raise RefusedError(403, "forbidden", "this account belongs to no team (账号未分配队伍)")
+
+
+def csrf_token(session_token: str) -> str:
+    """Follows from the cookie by a one-way function: nothing to store, nothing to guess."""
+    key = session_token.encode("utf-8", "surrogatepass")[:64]
+    digest = blake2b(b"csrf", key=key, digest_size=32).digest()
+    return urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def check_csrf(who: Principal, headers: Mapping[str, str]) -> None:
+    """Raise RefusedError where the header does not carry the session's token."""
+    given = headers.get("x-csrf-token", "")
+    if not hmac.compare_digest(given.encode(), who.csrf_token.encode()):
+        raise RefusedError(403, "bad_csrf", "the page is out of date; load it again (请刷新页面)")
+
+
+def check_origin(headers: Mapping[str, str], *, is_secure: bool) -> None:
+    """Raise RefusedError where a browser says that another site's page sends this.
+
+    Browsers send ``Origin`` with every POST; a program that sends none is no browser, and has the
+    CSRF token to show.
+    """
+    origin = headers.get("origin")
+    if origin is None:
+        if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+            raise _bad_origin()
+        return
+    parts = urlsplit(origin)
+    if parts.netloc.lower() != headers.get("host", "").lower():
+        raise _bad_origin()
+    if parts.scheme != "https" and (is_secure or parts.scheme != "http"):
+        raise _bad_origin()
+
+
+def _bad_origin() -> RefusedError:
+    return RefusedError(403, "bad_origin", "sent from another site's page (来源不正确)")
+
+
+def is_own_host(host: str, listen_host: str, *, is_secure: bool) -> bool:
+    """True where the ``Host`` header may be ours.
+
+    A page of another site can make its own name resolve to this machine (DNS rebinding). A desk
+    that listens on loopback alone is only ever reached by a loopback name, unless a TLS proxy
+    stands in front of it (``secure_cookie``).
+    """
+    if is_secure or not is_loopback(listen_host):
+        return True
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
+
+
+def is_loopback(address: str) -> bool:
+    """True for 127.0.0.0/8 and ::1; names are not looked up."""
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def client_address(peer: str, headers: Mapping[str, str]) -> str:
+    """Where a request comes from; a proxy on this machine is believed about its own peer."""
+    forwarded = headers.get("x-forwarded-for", "")
+    if forwarded and is_loopback(peer):
+        return forwarded.rpartition(",")[2].strip()[:64]
+    return peer
+
+
+def is_local(peer: str, headers: Mapping[str, str]) -> bool:
+    """True for a request from this machine that no proxy has passed on."""
+    return is_loopback(peer) and "x-forwarded-for" not in headers and "forwarded" not in headers
