@@ -33,7 +33,7 @@ from gateway.runtime.board import Board
 from gateway.runtime.bus import Bus, Kind
 from gateway.runtime.counters import Account, Counters
 from gateway.runtime.facts import Facts
-from gateway.runtime.health import LoopLag, keep_time
+from gateway.runtime.health import LoopLag, Metrics, keep_time
 from gateway.runtime.pipeline import Pipeline
 from gateway.runtime.supervisor import LinkRunner, Supervisor
 from gateway.settings import AnyLinkSettings, Loaded, parse_address
@@ -50,6 +50,7 @@ REMEMBER_CLOSED_NS = 2 * 86_400 * 10**9  # closed emergencies still known after 
 DRAIN_LIMIT_S = 2.0  # how long the end waits for the sinks
 BOARD_EVERY_S = 1.0
 HEALTH_EVERY_S = 10.0
+FIRST_ROLES = ("dispatcher", "technician", "admin")
 
 
 class Gateway:
@@ -103,6 +104,7 @@ class Gateway:
         self.broker = self._broker()
         self.sinks = self._sinks()
         self.desk: Desk | None = None
+        self.first_sign_in_url: str | None = None  # for the first person, while there is no account
 
     async def run(
         self, stop: asyncio.Event, ready: Callable[["Gateway"], None] | None = None
@@ -189,13 +191,23 @@ class Gateway:
         """The page; imported here, since a gateway without one starts in half the time."""
         from gateway.desk.server import Desk  # noqa: PLC0415 - see above
 
-        return Desk(
-            self.loaded.settings.desk,
+        map_file = self.loaded.settings.site.map_file
+        metrics = Metrics(self.counters, self.facts.health, self.facts.links)
+        desk = Desk(
+            settings=self.loaded.settings.desk,
+            eventlog=self.eventlog,
             live=self.facts,
             actions=self.pipeline,
             feed=self.bus,
-            eventlog=self.eventlog,
+            clock=self.clock,
+            metrics=metrics.text,
+            map_file=self.loaded.path(map_file) if map_file else None,
         )
+        desk.bind()
+        if not await self.eventlog.has_accounts():
+            token = await self.eventlog.create_sign_in_link(FIRST_ROLES, None)
+            self.first_sign_in_url = desk.sign_in_url(token)
+        return desk
 
     def _broker(self) -> "EmbeddedBroker | None":
         settings = self.loaded.settings.broker
@@ -204,7 +216,7 @@ class Gateway:
         from gateway.broker import EmbeddedBroker  # noqa: PLC0415 - only where it is used
 
         host, port = parse_address(settings.listen, "broker.listen")
-        return EmbeddedBroker(self.data_dir / "broker", host, port)
+        return EmbeddedBroker(self.data_dir / "broker", host, port, self.clock)
 
     def _sinks(self) -> list[Sink]:
         """The desk's log always; broker and time series as the settings say."""
@@ -270,12 +282,43 @@ def serve(config: Path) -> None:
         log.warning("settings_note", where=finding.where, text=finding.text)
     os.umask(0o077)  # positions and secrets are for this user alone
     gateway_of_site = Gateway(loaded, roster, catalog)
-    asyncio.run(_until_signal(gateway_of_site))
+    asyncio.run(run_until_signal(gateway_of_site, _say_where))
 
 
-async def _until_signal(served: Gateway) -> None:
+def _say_where(served: Gateway) -> None:
+    """What the person who started it wants to know; the link is a secret and goes to no log."""
+    if served.desk is not None:
+        print(f"desk page 席位页面: {served.desk.url}/", flush=True)
+    if served.first_sign_in_url is not None:
+        print(
+            f"first sign-in, once, within the hour 首次登录: {served.first_sign_in_url}",
+            flush=True,
+        )
+
+
+async def run_until_signal(served: Gateway, ready: Callable[[Gateway], None]) -> None:
+    """Serve until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await served.run(stop)
+    await served.run(stop, ready)
+
+
+def make_sign_in_link(config: Path, name: str | None, roles: Sequence[str]) -> str:
+    """A one-time link for a person, written beside a running gateway or before its first start."""
+    loaded, _, _ = check(config, Catalog.scan())
+    settings = loaded.settings
+    data_dir = loaded.path(settings.site.data_dir)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    keep_s = settings.desk.history_keep_s
+
+    async def make() -> str:
+        eventlog = EventLog(data_dir / "desk.db", SystemClock(), history_keep_s=keep_s)
+        await eventlog.open()
+        try:
+            return await eventlog.create_sign_in_link(roles, name)
+        finally:
+            await eventlog.close()
+
+    return f"http://{settings.desk.listen}/#sign-in={asyncio.run(make())}"

@@ -192,6 +192,128 @@ def check(config: ConfigFile, *, json: AsJson = False) -> None:
         print(f"  note: {finding.where}: {finding.text}")
 
 
+@app.command()
+def run(config: ConfigFile) -> None:
+    """Run the service until SIGTERM or Ctrl-C."""
+    from gateway.app import serve  # noqa: PLC0415 - the other commands start faster without it
+
+    serve(config)
+
+
+@app.command()
+def demo(
+    *,
+    seconds: Annotated[float, typer.Option(help="End after so many seconds; 0 for never.")] = 0,
+    port: Annotated[int, typer.Option(help="Port of the live page; 0 for a free one.")] = 8080,
+) -> None:
+    """The whole thing with nothing installed beside it: broker, store, page, an emulated town."""
+    from gateway.demo.places import a_port_like  # noqa: PLC0415 - as above
+    from gateway.demo.run import run_demo  # noqa: PLC0415 - as above
+
+    run_demo(lambda text: print(text, flush=True), seconds=seconds, port=a_port_like(port))
+
+
+@app.command()
+def record(
+    config: ConfigFile,
+    link: Annotated[str, typer.Argument(help="The id of a link in the settings.")],
+    file: Annotated[Path, typer.Argument(help="The recording to write; must not exist yet.")],
+    *,
+    seconds: Annotated[float, typer.Option(help="End after so many seconds; 0 for never.")] = 0,
+) -> None:
+    """Write what a link says, byte by byte with its timing, to a file (docs/recording.md).
+
+    The gateway must not be running on the same link: a serial port is opened exclusively.
+    """
+    from gateway import recording  # noqa: PLC0415 - as above
+
+    count = recording.record(config, link, file, seconds, lambda text: print(text, flush=True))
+    print(f"{file}: {count} bytes received")
+
+
+@app.command()
+def replay(
+    driver: Annotated[str, typer.Argument(help="The driver that reads it.")],
+    file: Annotated[Path, typer.Argument(help="A recording, or raw bytes.")],
+    *,
+    speed: Annotated[float, typer.Option(help="1 as recorded, 60 faster, 0 at once.")] = 1.0,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", help="A driver's option, key=value.")
+    ] = None,
+) -> None:
+    """Play a recording as a link, through its driver: one JSON event a line, with its timing."""
+    from gateway import recording  # noqa: PLC0415 - as above
+
+    catalog = Catalog.scan()
+    options = _options(option or [])
+    catalog.codec(driver, options, decoding.LINK)
+
+    def show(line: bytes) -> None:
+        sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.flush()
+
+    recording.replay(catalog.get(driver), options, file, speed, show)
+
+
+@app.command()
+def emulate(
+    device: Annotated[str, typer.Argument(help="nmea0183, jt808 or hytera_hrnp.")],
+    *,
+    pty: Annotated[Path | None, typer.Option(help="Make a serial port at this path.")] = None,
+    connect: Annotated[str, typer.Option(help="Connect to address:port by TCP.")] = "",
+    listen: Annotated[str, typer.Option(help="Wait at address:port for a TCP connection.")] = "",
+    udp: Annotated[str, typer.Option(help="Send datagrams to address:port.")] = "",
+    number: Annotated[str, typer.Option(help="Phone number, or PDT number of the unit.")] = "",
+    every: Annotated[float, typer.Option(help="Seconds between two positions.")] = 2.0,
+    press_after: Annotated[
+        float | None, typer.Option(help="Press the button after so many seconds.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(help="End after so many seconds; 0 for never.")] = 0,
+) -> None:
+    """Play one emulated device on a pseudo-terminal, a TCP or a UDP port, walking a street.
+
+    Example: pdt-gateway emulate jt808 --connect 127.0.0.1:8808 --press-after 5
+    """
+    from gateway.demo.emulate import Emulation, play  # noqa: PLC0415 - as above
+
+    wanted = Emulation(device, number, pty, connect, listen, udp, every, press_after)
+    play(wanted, lambda text: print(text, flush=True), seconds)
+
+
+@app.command()
+def outbox(
+    config: ConfigFile, *, sink: str = "mqtt", limit: int = 20, json: AsJson = False
+) -> None:
+    """Rows that a sink refused for good, with the reason (the gateway may be running)."""
+    from gateway.outbox.inspect import refused_rows  # noqa: PLC0415 - as above
+
+    loaded, _, _ = checking.check(config, Catalog.scan())
+    data_dir = loaded.path(loaded.settings.site.data_dir)
+    rows = refused_rows(data_dir / "outbox.db", sink, limit)
+    if json:
+        _print_json(rows)
+        return
+    print(f"{len(rows)} rows set aside by {sink}")
+    for row in rows:
+        print(f"  {row.at.text()}  {row.reason}  {row.payload[:120]!r}")
+
+
+@app.command("sign-in-link")
+def sign_in_link(
+    config: ConfigFile,
+    *,
+    name: Annotated[str, typer.Option(help="The person's name; asked for when empty.")] = "",
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="viewer, dispatcher, technician or admin; may be repeated."),
+    ] = None,
+) -> None:
+    """A one-time sign-in link for the live page, good for an hour (the gateway may be running)."""
+    from gateway.app import make_sign_in_link  # noqa: PLC0415 - as above
+
+    print(make_sign_in_link(config, name or None, role or ["dispatcher"]))
+
+
 def _instant(text: str) -> Instant:
     try:
         return Instant.parse(text)

@@ -46,9 +46,9 @@ def decode_stream(
     codec = driver.new_codec(options, LINK)
     now = Moment(0.0, at)
     while chunk := stream.read(CHUNK):
-        yield from _facts(driver.name, _step(partial(codec.receive, chunk, now)), at)
+        yield from facts(driver.name, _step(partial(codec.receive, chunk, now)), at)
         codec.outgoing()  # nobody listens
-    yield from _facts(driver.name, _step(partial(codec.flush, now)), at)
+    yield from facts(driver.name, _step(partial(codec.flush, now)), at)
 
 
 def _decode_one(
@@ -57,7 +57,7 @@ def _decode_one(
     codec = driver.new_codec(options, LINK)
     now = Moment(0.0, at)
     outputs = [*_step(partial(codec.receive, data, now)), *_step(partial(codec.flush, now))]
-    return list(_facts(driver.name, outputs, at))
+    return list(facts(driver.name, outputs, at))
 
 
 def _step(step: Callable[[], Sequence[Output]]) -> Sequence[Output]:
@@ -68,7 +68,8 @@ def _step(step: Callable[[], Sequence[Output]]) -> Sequence[Output]:
         return [Reject("driver_error", repr(error))]
 
 
-def _facts(driver_name: str, outputs: Sequence[Output], at: Instant) -> Iterator[bytes]:
+def facts(driver_name: str, outputs: Sequence[Output], at: Instant) -> Iterator[bytes]:
+    """What a codec gave, as JSON: events with their header, refusals as ``{"error": …}``."""
     for output in outputs:
         if isinstance(output, Report):
             yield to_json(_complete(output, driver_name, at))

@@ -122,3 +122,15 @@ def free_port(kind: int) -> int:
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def a_port_like(wanted: int) -> int:
+    """``wanted`` where it is free on loopback, another one otherwise: a demo should just start."""
+    if wanted:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", wanted))
+            except OSError:
+                return free_port(socket.SOCK_STREAM)
+    return wanted

@@ -52,6 +52,7 @@ class ReplayLink:
         self._speed = speed
         self._bytes_per_s = baud / BITS_PER_BYTE
         self._clock = clock
+        self.finished = asyncio.Event()  # everything was played
 
     @property
     def place(self) -> str:
@@ -77,6 +78,7 @@ class ReplayLink:
                 raise LinkError(f"{self.place}: {reason(error)}") from error
             finally:
                 stage.clear(END)
+        self.finished.set()
         await asyncio.get_running_loop().create_future()  # until cancelled
         raise LinkError(f"{self.place}: stopped")
 

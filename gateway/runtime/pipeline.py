@@ -308,14 +308,12 @@ class RecentMarks:
 def _identify_report(event: RadioEvent, same_as: str | None) -> tuple[EventId, EventId]:
     """The event's id and the mark by which its copies are known.
 
-    A fix has its own time, which makes both. Other reports have at best the peer's serial number,
-    which comes round again: it marks copies for a while, and the arrival of the first copy makes
-    the id.
+    A valid fix has its own time, which makes both. Other reports have at best the peer's serial
+    number, which comes round again: it marks copies for a while, and the arrival of the first copy
+    makes the id.
     """
-    if isinstance(event, PositionFix) and event.fix_at is not None:
-        own_id = derive_event_id(
-            "fix", event.radio_id, event.fix_at, event.fix_valid, event.lat_deg, event.lon_deg
-        )
+    if isinstance(event, PositionFix) and event.fix_valid and event.fix_at is not None:
+        own_id = derive_event_id("fix", event.radio_id, event.fix_at, event.lat_deg, event.lon_deg)
         return own_id, own_id
     kind = type(event).__name__
     own_id = derive_event_id(kind, event.radio_id, same_as, event.received_at)

@@ -1,0 +1,115 @@
+"""One emulated device on a wire, by hand: what the bench uses, at the command line."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from gateway.clock import Clock, SystemClock
+from gateway.demo.town import Town
+from gateway.demo.walks import Walk
+from gateway.errors import ConfigError
+from gateway.model import pdt_number
+from gateway.settings import parse_address
+from hil_tests.devices.base import Device
+from hil_tests.devices.hytera_hrnp import HrnpStation
+from hil_tests.devices.jt808 import Jt808Device
+from hil_tests.devices.nmea0183 import Nmea0183Device
+from hil_tests.rig.attach import PtyWire, TcpClientWire, TcpServerWire, UdpWire, Wire
+from hil_tests.rig.pty import PtyPort
+
+STEP_S = 0.5
+STATION_ADDRESS = 0xFC0F00
+DEVICES = ("nmea0183", "jt808", "hytera_hrnp")
+
+
+class Emulation(NamedTuple):
+    """What to play: a device, its number, its wire, and when the button is pressed."""
+
+    device: str
+    number: str
+    pty: Path | None
+    connect: str
+    listen: str
+    udp: str
+    every_s: float
+    press_after_s: float | None
+
+
+def play(wanted: Emulation, tell: Callable[[str], None], seconds: float) -> None:
+    """Play one device until Ctrl-C, or for ``seconds`` where that is not 0."""
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_play(wanted, tell, seconds))
+
+
+async def _play(wanted: Emulation, tell: Callable[[str], None], seconds: float) -> None:
+    clock = SystemClock()
+    carrier, mover = _device(wanted)
+    wire, place = _wire(wanted, carrier, clock)
+    tell(f"{mover.name} on {place}; Ctrl-C ends it")
+    try:
+        async with asyncio.timeout(seconds or None), asyncio.TaskGroup() as group:
+            group.create_task(_run(wire), name="wire")
+            group.create_task(_walk(mover, clock), name="walk")
+            if wanted.press_after_s is not None:
+                group.create_task(_press(mover, clock, wanted.press_after_s, tell), name="press")
+    except TimeoutError:
+        pass
+    finally:
+        if isinstance(wire, PtyWire):
+            wire.port.unplug()
+
+
+def _device(wanted: Emulation) -> tuple[Device, Device]:
+    """The device on the wire, and the one that moves and presses (a station hears its unit)."""
+    if wanted.device == "nmea0183":
+        receiver = Nmea0183Device(every_s=wanted.every_s)
+        return receiver, receiver
+    if wanted.device == "jt808":
+        terminal = Jt808Device(wanted.number or "13800138000", every_s=wanted.every_s)
+        return terminal, terminal
+    if wanted.device == "hytera_hrnp":
+        station = HrnpStation(STATION_ADDRESS, every_s=wanted.every_s)
+        facts = pdt_number.number_facts(wanted.number or "80020201", is_group=False)
+        return station, station.add_unit(facts.address)
+    raise ConfigError(f"device {wanted.device!r} does not exist; one of {', '.join(DEVICES)}")
+
+
+def _wire(wanted: Emulation, device: Device, clock: Clock) -> tuple[Wire, str]:
+    if wanted.pty is not None:
+        port = PtyPort(wanted.pty)
+        port.plug()
+        return PtyWire(device, port, clock), f"serial port {wanted.pty}"
+    if wanted.connect:
+        address = parse_address(wanted.connect, "--connect")
+        return TcpClientWire(device, address, clock), f"tcp to {wanted.connect}"
+    if wanted.udp:
+        address = parse_address(wanted.udp, "--udp")
+        return UdpWire(device, clock, gateway=address), f"udp to {wanted.udp}"
+    if wanted.listen:
+        address = parse_address(wanted.listen, "--listen")
+        return TcpServerWire(device, clock, listen=address), f"tcp at {wanted.listen}"
+    raise ConfigError("say where: --pty PATH, --connect, --listen or --udp ADDRESS:PORT")
+
+
+async def _run(wire: Wire) -> None:
+    await wire.run()
+
+
+async def _walk(device: Device, clock: Clock) -> None:
+    walk = Walk(Town(), (6, 4), range_m=400, pace_mps=1.3, seed=1)
+    while True:
+        lat_deg, lon_deg = walk.lat_lon
+        device.move(lat_deg, lon_deg, speed_mps=walk.speed_mps, course_deg=walk.course_deg)
+        await clock.sleep(STEP_S)
+        walk.step(STEP_S)
+
+
+async def _press(device: Device, clock: Clock, after_s: float, tell: Callable[[str], None]) -> None:
+    await clock.sleep(after_s)
+    device.press()
+    tell("the button is pressed")
+    while not device.is_press_acknowledged:
+        await clock.sleep(0.1)
+    tell("the gateway has acknowledged it")
