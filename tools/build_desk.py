@@ -73,7 +73,7 @@ def node_version(path: str | None) -> str:
     if not node or not npm:
         return ""
     try:
-        done = subprocess.run(  # noqa: S603 - the program that the path itself names
+        done = subprocess.run(
             [node, "--version"], capture_output=True, text=True, timeout=30, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
@@ -121,7 +121,7 @@ def run(command: list[str], environment: dict[str, str], folder: Path) -> None:
     """Run one step, its output passed through; raises BuildError where it fails."""
     program = shutil.which(command[0], path=environment.get("PATH")) or command[0]
     try:
-        done = subprocess.run(  # noqa: S603 - fixed commands of this file
+        done = subprocess.run(
             [program, *command[1:]],
             cwd=folder,
             env=environment,

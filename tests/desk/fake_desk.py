@@ -36,6 +36,12 @@ class FakeDesk:
     """What the API answers, and who listens to the stream; all calls are thread-safe."""
 
     def __init__(self) -> None:
+        self._listeners: set[queue.Queue[bytes | None]] = set()
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, with nothing in it; streams stay open."""
         self.place = {"site": "rongxi", "site_name": "榕溪镇", "zone": "Asia/Shanghai"}
         self.is_signed_in = True
         self.roles = ["dispatcher"]
@@ -47,12 +53,11 @@ class FakeDesk:
         self.gateway: dict[str, Any] = {"is_accepting": True}
         self.audit_ok = True
         self.posts: list[tuple[str, dict[str, Any]]] = []
+        self.requested: list[str] = []  # every address that the browser asked for
         self.refusal: tuple[int, dict[str, Any]] | None = None  # the answer to the next act
         self.link_asks: dict[str, Any] = {"asks_name": True, "roles": ["dispatcher", "admin"]}
         self.is_cut = False
         self.is_stalled = False
-        self._listeners: set[queue.Queue[bytes | None]] = set()
-        self._lock = threading.Lock()
 
     # What a test tells it.
 

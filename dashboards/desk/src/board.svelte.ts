@@ -10,7 +10,8 @@ const TICK_MS = 500;
 const QUIET_MS = 5_000; // older than this and a broken connection: the picture is old
 const SILENCE_MS = 7_000; // the gateway speaks at least every 5 s; two more for the way
 const TRAIL_MS = 10 * 60_000;
-const TRAIL_POINTS = 600;
+const TRAIL_POINTS = 300;
+const TRAILS = 2_000; // more units than that have trails from the gateway's history alone
 const CLOSED_KEPT = 500; // ids of closed emergencies, so that a late message revives none
 
 export interface TrailPoint extends Point {
@@ -154,6 +155,7 @@ export class Board {
     const ms = instantMs(unit.fix_received_at);
     if (!at || ms === undefined) return;
     const trail = this.#trails.get(key) ?? [];
+    if (!trail.length && this.#trails.size >= TRAILS) return;
     if (trail.length && ms <= (trail.at(-1)?.ms ?? 0)) return;
     trail.push({ ...at, ms });
     while (trail.length > TRAIL_POINTS || (trail[0] && trail[0].ms < ms - TRAIL_MS)) trail.shift();

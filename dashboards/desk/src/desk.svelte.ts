@@ -30,6 +30,8 @@ export class Desk {
   /** Why the last act failed, by emergency. */
   errors = $state<Record<string, string>>({});
   busy = $state<Record<string, boolean>>({});
+  /** Alarms that have been on the screen long enough to be taken on purpose. */
+  settled = $state<Record<string, true>>({});
   toast = $state("");
   map = $state.raw<MapHandle>();
 
@@ -127,7 +129,7 @@ export class Desk {
 
   /** F2, F4, F8: the newest one that fits; F8 goes round all of them. */
   takeNewest(): void {
-    const newest = this.untaken[0];
+    const newest = this.untaken.find((each) => this.settled[each.emergency_id]);
     if (newest && this.mayAct) void this.take(newest);
   }
 

@@ -178,8 +178,17 @@ export class BoardMap {
       ],
       { layers: [UNIT_LAYER] },
     );
-    const key: unknown = found[0]?.properties["key"];
-    return typeof key === "string" ? key : undefined;
+    // Of several the nearest; of those on top of each other the one that is drawn on top.
+    let best: { key: string; distance: number } | undefined;
+    for (const { geometry, properties } of found) {
+      const key: unknown = properties["key"];
+      if (typeof key !== "string" || geometry.type !== "Point") continue;
+      const [lon = 0, lat = 0] = geometry.coordinates;
+      const at = this.#map.project([lon, lat]);
+      const distance = Math.hypot(at.x - x, at.y - y);
+      if (!best || distance < best.distance - 1) best = { key, distance };
+    }
+    return best?.key;
   }
 
   #image(name: string, drawing: HTMLCanvasElement): void {

@@ -136,7 +136,6 @@ const UNIT_LAYERS: LayerSpecification[] = [
       "icon-allow-overlap": true,
       "icon-ignore-placement": true,
       "symbol-sort-key": ["get", "order"],
-      "symbol-z-order": "source",
     },
     paint: { "icon-opacity": ["match", ["get", "state"], "fresh_fix", 1, "old_fix", 0.9, "no_fix", 0.85, "silent", 0.75, 0.6] },
   },

@@ -1,0 +1,384 @@
+"""The desk page in a real browser: what a dispatcher sees, hears and does."""
+
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.desk.fake_desk import FakeDesk, ago
+
+Open = Callable[..., Page]
+pytestmark = pytest.mark.needs("chromium")
+
+CHINESE = re.compile(r"[\u3400-\u9fff]")
+FIX = {"lat_deg": 22.9412, "lon_deg": 113.8801}
+
+
+def shown(page: Page) -> Page:
+    """The page, once the first snapshot is on it."""
+    page.locator("[data-state=live]").wait_for()
+    return page
+
+
+def test_alarm_is_seen_and_heard_within_two_seconds(desk: FakeDesk, page: Page) -> None:
+    desk.raise_emergency(
+        "e1", unit_id="m-1", unit_name="机动01", fix=FIX, frames=5, team="mobile-1"
+    )
+    banner = page.locator(".alarm.big")
+    banner.wait_for(timeout=2000)
+    expect(banner).to_contain_text("紧急报警")
+    expect(banner).to_contain_text("机动01")
+    expect(banner).to_contain_text("机动一队")
+    expect(banner).to_contain_text("商业广场北方向 130 米")
+    expect(banner).to_contain_text("22.941200, 113.880100")
+    expect(banner).to_contain_text("重复 5 帧")
+    box = banner.bounding_box()
+    assert box is not None
+    assert box["width"] == 1366
+    assert box["y"] == 0
+    expect(page.locator(".desk")).to_have_attribute("data-sound", "sounding", timeout=1000)
+    expect(page).to_have_title(re.compile("紧急报警 机动01"))
+
+
+def test_sound_that_is_not_enabled_is_announced_and_begins_with_the_first_click(
+    desk: FakeDesk, open_page: Open
+) -> None:
+    page = shown(open_page())
+    expect(page.locator("[data-notice=sound]")).to_contain_text("点击启用声音")
+    desk.raise_emergency("e1")
+    page.locator(".alarm.big").wait_for()
+    expect(page.locator(".desk")).to_have_attribute("data-sound", "blocked")
+    page.locator("[data-notice=sound]").click()
+    expect(page.locator(".desk")).to_have_attribute("data-sound", "sounding")
+    expect(page.locator("[data-notice=sound]")).to_have_count(0)
+    expect(page.locator(".bar .sound")).to_contain_text("告警鸣响中")
+
+
+def test_taking_stops_the_sound_of_that_alarm_only(desk: FakeDesk, page: Page) -> None:
+    desk.raise_emergency("e1", unit_id="m-1", unit_name="机动01", raised_at=ago(30))
+    desk.raise_emergency("e2", unit_id="v-1", unit_name="上涌01", radio_id="pdt:80020301")
+    expect(page.locator("[data-id=e2] .take")).to_be_enabled()
+    page.keyboard.press("F2")  # the newest
+    expect(page.locator("[data-id=e2]")).to_have_attribute("data-phase", "taken")
+    expect(page.locator("[data-id=e2]")).to_contain_text("李明 已接警")
+    expect(page.locator(".desk")).to_have_attribute("data-sound", "sounding")
+    page.locator("[data-id=e1] .take").click()
+    expect(page.locator(".desk")).to_have_attribute("data-sound", "ready")
+    expect(page.locator(".alarm")).to_have_count(2)  # they stay until somebody closes them
+    desk.raise_emergency("e3", kind="man_down")
+    expect(page.locator(".desk")).to_have_attribute("data-sound", "sounding")
+    expect(page.locator(".alarm.big")).to_contain_text("倒地")
+
+
+def test_late_repeat_does_not_make_a_taken_alarm_sound_again(desk: FakeDesk, page: Page) -> None:
+    late = desk.raise_emergency("e1", frames=2)
+    page.locator(".alarm.big .take").click()
+    expect(page.locator("[data-id=e1]")).to_have_attribute("data-phase", "taken")
+    desk.push("emergency", {"emergency": late})
+    desk.raise_emergency("e2", phase="taken", taken_by="王芳")  # after it in the stream
+    expect(page.locator("[data-id=e2]")).to_be_visible()
+    expect(page.locator("[data-id=e1]")).to_have_attribute("data-phase", "taken")
+
+
+def test_closing_asks_for_a_verdict_and_takes_a_note_by_keyboard(
+    desk: FakeDesk, page: Page
+) -> None:
+    desk.raise_emergency("e1", unit_id="m-1", unit_name="机动01", phase="taken", taken_by="李明")
+    page.locator("[data-id=e1]").wait_for()
+    page.keyboard.press("F4")
+    dialog = page.locator("dialog")
+    expect(dialog).to_contain_text("机动01")
+    page.keyboard.press("Enter")
+    expect(dialog).to_contain_text("请选择结论")
+    page.keyboard.press("2")
+    dialog.locator("textarea").fill("按错了")
+    page.keyboard.press("Enter")
+    expect(page.locator(".alarm")).to_have_count(0)
+    expect(dialog).to_have_count(0)
+    assert desk.posts[-1] == (
+        "/api/emergencies/e1/close",
+        {"verdict": "false", "note": "按错了"},
+    )
+
+
+def test_escape_leaves_the_closing_dialog_and_the_alarm(desk: FakeDesk, page: Page) -> None:
+    desk.raise_emergency("e1", phase="taken", taken_by="李明")
+    page.locator("[data-id=e1] .close").click()
+    page.locator("dialog").wait_for()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    expect(page.locator(".alarm")).to_have_count(1)
+    assert desk.posts == []
+
+
+def test_refusal_is_shown_in_words_and_the_alarm_goes_on(desk: FakeDesk, page: Page) -> None:
+    desk.raise_emergency("refused")
+    desk.refusal = (503, {"error": "not_stored", "detail": "no space left on device"})
+    page.locator(".take").click()
+    expect(page.locator(".alarm .error")).to_contain_text("操作没有完成")
+    expect(page.locator(".desk")).to_have_attribute("data-sound", "sounding")
+    desk.refusal = (409, {"error": "not_allowed", "detail": "already closed by 王芳 (已结案)"})
+    page.locator(".take").click()
+    expect(page.locator(".alarm .error")).to_contain_text("already closed by 王芳")
+
+
+def test_doubt_end_and_drill_are_marked(desk: FakeDesk, page: Page) -> None:
+    desk.raise_emergency(
+        "e1", verified=False, doubt="unknown source", is_drill=True, ended_at=ago(1), kind="vehicle"
+    )
+    banner = page.locator(".alarm")
+    for text in ("车辆报警", "来源未核实", "unknown source", "演练", "电台已解除", "首次"):
+        expect(banner).to_contain_text(text)
+
+
+def test_alarm_without_a_place_says_so(desk: FakeDesk, page: Page) -> None:
+    desk.raise_emergency("e1", radio_id="pdt:80020998")
+    expect(page.locator(".alarm")).to_contain_text("没有位置")
+    expect(page.locator(".alarm")).to_contain_text("未注册电台")
+
+
+def test_last_known_place_is_not_shown_as_the_present_one(desk: FakeDesk, page: Page) -> None:
+    desk.raise_emergency("e1", radio_id="pdt:80020998", fix={**FIX, "age_s": 120.0})
+    expect(page.locator(".alarm .warn")).to_contain_text("最后已知位置")
+    expect(page.locator(".alarm .warn")).to_contain_text("定位 2 分前")
+
+
+def test_viewer_has_no_buttons_to_act_with(desk: FakeDesk, open_page: Open) -> None:
+    desk.roles = ["viewer"]
+    page = shown(open_page())
+    desk.raise_emergency("e1", fix=FIX)
+    expect(page.locator(".alarm")).to_contain_text("等待接警")
+    expect(page.locator(".take, .close")).to_have_count(0)
+    page.keyboard.press("F2")
+    expect(page.locator(".links")).to_have_count(0)
+    assert desk.posts == []
+
+
+def test_wall_is_read_only_even_for_a_dispatcher(desk: FakeDesk, open_page: Open) -> None:
+    page = shown(open_page("/?wall=1"))
+    desk.raise_emergency("e1", fix=FIX)
+    expect(page.locator(".alarm.big")).to_be_visible()
+    expect(page.locator(".take, .units")).to_have_count(0)
+    expect(page.locator(".wall-bar")).to_contain_text("失联")
+    page.keyboard.press("F2")
+    assert desk.posts == []
+
+
+def test_nothing_is_fetched_from_elsewhere_and_the_policy_is_kept(
+    desk: FakeDesk, open_page: Open
+) -> None:
+    desk.base_map = {"type": "FeatureCollection", "features": []}
+    page = shown(open_page(with_map=True))
+    page.locator(".map canvas").wait_for()
+    page.locator("#unit-m-1").click()
+    desk.raise_emergency("e1", unit_id="m-1", unit_name="机动01", fix=FIX)
+    page.locator(".alarm-ring").wait_for(state="attached")
+    page.get_by_role("button", name="English").click()
+    page.wait_for_timeout(300)
+    own = f"{urlsplit(page.url).scheme}://{urlsplit(page.url).netloc}/"
+    assert any("board-map" in url for url in desk.requested)
+    assert any("worker" in url for url in desk.requested)
+    assert any(url.endswith("/api/map") for url in desk.requested)
+    elsewhere = [url for url in desk.requested if not url.startswith((own, "data:", "blob:"))]
+    assert elsewhere == []
+    assert page.evaluate("window.violations") == []
+
+
+def test_markup_in_a_name_is_text(desk: FakeDesk, page: Page) -> None:
+    name = '<img src=x onerror="window.hacked=1"><b>机动</b>'
+    desk.put_unit(
+        unit_id="x-1",
+        unit_name=name,
+        team="x",
+        team_name="<i>队</i>",
+        radio_id="pdt:80020400",
+        doubt="<script>window.hacked=1</script>",
+        **FIX,
+    )
+    desk.raise_emergency("e1", unit_id="x-1", unit_name=name, radio_id="pdt:80020400", fix=FIX)
+    page.locator("#unit-x-1").click()
+    for part in (".alarm .who", "#unit-x-1", ".card h2"):
+        expect(page.locator(part)).to_contain_text(name)
+    expect(page.locator(".card")).to_contain_text("<script>window.hacked=1</script>")
+    page.wait_for_timeout(300)
+    assert page.locator("img[src=x]").count() == 0
+    assert page.evaluate("window.hacked") is None
+    page.keyboard.press("Escape")
+
+
+def test_search_finds_by_name_number_and_team(page: Page) -> None:
+    expect(page.locator(".unit")).to_have_count(4)
+    page.keyboard.press("/")
+    expect(page.locator("#unit-search")).to_be_focused()
+    for text, found in (("80020301", "上涌01"), ("机动02", "机动02"), ("专职队", "上涌01")):
+        page.locator("#unit-search").fill(text)
+        expect(page.locator(".unit")).to_have_count(1)
+        expect(page.locator(".unit")).to_contain_text(found)
+    page.keyboard.press("Enter")
+    expect(page.locator(".card h2")).to_have_text("上涌01")
+    page.keyboard.press("Escape")  # leaves the field and forgets the search
+    expect(page.locator(".unit")).to_have_count(4)
+    page.keyboard.press("Escape")
+    expect(page.locator(".card")).to_have_count(0)
+
+
+def test_states_are_counted_and_filter_the_list(page: Page) -> None:
+    expect(page.locator("[data-filter=no_fix]")).to_contain_text("2")
+    page.locator("[data-filter=unregistered]").click()
+    expect(page.locator(".unit")).to_have_count(1)
+    expect(page.locator(".unit")).to_contain_text("80020999")
+    expect(page.locator(".rows h2")).to_contain_text("未注册电台")
+    page.locator("[data-filter=unregistered]").click()
+    page.locator("select").select_option("mobile-1")
+    expect(page.locator(".unit")).to_have_count(2)
+    page.locator("select").select_option("")
+
+
+def test_unit_without_a_position_is_listed_but_not_placed(page: Page) -> None:
+    expect(page.locator("#unit-m-2 .age")).to_have_text("无")
+    page.locator("#unit-m-2").click()
+    expect(page.locator(".card")).to_contain_text("从未定位")
+    expect(page.locator(".card")).to_contain_text("没有位置，不在地图上")
+    expect(page.locator(".card footer")).to_have_count(0)
+    page.keyboard.press("Escape")
+
+
+def test_english_is_complete_and_remembered(desk: FakeDesk, open_page: Open) -> None:
+    desk.place["site_name"] = "Banyan Creek"
+    for unit in desk.units.values():
+        unit.pop("team_name", None)
+        if "unit_id" in unit:
+            unit["unit_name"] = unit["unit_id"]
+    desk.sites[0]["name"] = "Plaza"
+    page = shown(open_page())
+    page.get_by_role("button", name="English").click()
+    desk.raise_emergency(
+        "e1", unit_id="m-1", unit_name="m-1", fix=FIX, phase="taken", taken_by="Li", team="mobile-1"
+    )
+    page.locator("#unit-m-1").click()
+    page.keyboard.press("F4")
+    page.locator("dialog").wait_for()
+    text = page.locator("body").inner_text().replace("中文", "").replace("李明", "")
+    assert "EMERGENCY ALARM" in text
+    assert "130 m north of Plaza" in text
+    assert CHINESE.findall(text) == []
+    page.reload()
+    shown(page)
+    assert page.locator("html").get_attribute("lang") == "en"
+    expect(page.locator(".bar")).to_contain_text("Dispatch desk")
+
+
+def test_lost_stream_greys_the_picture_and_says_how_old_it_is(
+    desk: FakeDesk, open_page: Open
+) -> None:
+    page = shown(open_page(clock=True))
+    desk.raise_emergency("e1", unit_id="m-1", unit_name="机动01")
+    page.locator("[data-id=e1]").wait_for()
+    desk.cut()
+    page.locator("[data-state=connecting]").wait_for()
+    expect(page.locator("[data-notice=old]")).to_have_count(0)
+    page.clock.fast_forward(6_000)
+    expect(page.locator("[data-notice=old]")).to_contain_text(re.compile("数据已 [67] 秒未更新"))
+    expect(page.locator(".desk.old")).to_be_visible()
+    expect(page.locator("[data-id=e1]")).to_be_visible()
+    del desk.emergencies["e1"]  # closed by a colleague meanwhile
+    desk.raise_emergency("e2", unit_id="v-1", unit_name="上涌01")
+    desk.mend()
+    page.clock.fast_forward(6_000)
+    expect(page.locator("[data-notice=old]")).to_have_count(0)
+    expect(page.locator("[data-id=e2]")).to_be_visible()
+    expect(page.locator("[data-id=e1]")).to_have_count(0)
+
+
+def test_stream_that_falls_silent_without_ending_is_noticed(
+    desk: FakeDesk, open_page: Open
+) -> None:
+    page = shown(open_page(clock=True))
+    desk.is_stalled = True
+    page.wait_for_timeout(1100)  # the last heartbeat on its way
+    page.clock.fast_forward(8_000)
+    expect(page.locator("[data-notice=old]")).to_be_visible()
+
+
+def test_gateway_that_does_not_accept_is_announced(desk: FakeDesk, page: Page) -> None:
+    desk.gateway = {"is_accepting": False, "why": "disk full"}
+    desk.push("gateway", {"gateway": desk.snapshot()["gateway"], "audit_ok": False})
+    notice = page.locator("[data-notice=not-accepting]")
+    expect(notice).to_contain_text("网关不再接收新数据")
+    expect(notice).to_contain_text("disk full")
+    expect(page.locator("[data-notice=audit]")).to_be_visible()
+
+
+def test_link_in_trouble_is_listed_with_since_and_why(desk: FakeDesk, page: Page) -> None:
+    expect(page.locator(".links")).to_contain_text("1 条异常")
+    expect(page.locator(".links li")).to_have_count(1)
+    expect(page.locator(".links li")).to_contain_text("断开")
+    expect(page.locator(".links li")).to_contain_text("gone (EIO)")
+    up = {**desk.links[1], "state": "up", "since": ago(1)}
+    desk.push("links", {"links": [up]})
+    expect(page.locator(".links")).to_contain_text("2 条链路全部正常")
+
+
+def test_one_time_link_signs_in_and_leaves_the_address_bar(desk: FakeDesk, open_page: Open) -> None:
+    desk.is_signed_in = False
+    page = open_page("/#sign-in=secret-token")
+    page.locator("input").first.fill("李明")
+    assert "secret-token" not in page.url
+    page.locator("button[type=submit]").click()
+    shown(page)
+    assert desk.posts == [
+        ("/api/sign-in/link", {"token": "secret-token"}),
+        ("/api/sign-in", {"token": "secret-token", "name": "李明"}),
+    ]
+    expect(page.locator(".me")).to_contain_text("李明")
+
+
+def test_used_link_falls_back_to_name_and_password(desk: FakeDesk, open_page: Open) -> None:
+    desk.is_signed_in = False
+    desk.refusal = (401, {"error": "wrong_credentials", "detail": "used"})
+    page = open_page("/#sign-in=used")
+    expect(page.locator(".problem")).to_contain_text("链接无效或已使用过")
+    page.locator("[autocomplete=username]").fill("李明")
+    page.locator("[type=password]").fill("wrong")
+    desk.refusal = (401, {"error": "wrong_credentials", "detail": "no"})
+    page.locator("button[type=submit]").click()
+    expect(page.locator(".problem")).to_contain_text("账号或密码不对")
+    page.locator("[type=password]").fill("right enough")
+    page.locator("button[type=submit]").click()
+    shown(page)
+
+
+def test_ended_session_leads_to_the_sign_in_page(desk: FakeDesk, open_page: Open) -> None:
+    page = shown(open_page())
+    desk.is_signed_in = False
+    desk.push("bye", {"why": "signed_out"})
+    expect(page.locator(".sign-in .notice")).to_contain_text("登录已过期")
+
+
+def test_map_draws_units_and_is_never_moved_by_an_alarm(desk: FakeDesk, open_page: Open) -> None:
+    page = shown(open_page(with_map=True))
+    page.locator("#unit-m-1").click()  # centres it
+    page.locator(".card .quiet").click()
+    map_box = page.locator(".map").bounding_box()
+    assert map_box is not None
+    middle = (map_box["x"] + map_box["width"] / 2, map_box["y"] + map_box["height"] / 2)
+    page.locator(".map canvas").wait_for()
+    page.wait_for_timeout(1500)  # the movement, and the next drawing of the units
+    page.mouse.click(*middle)
+    expect(page.locator(".card h2")).to_have_text("机动01")
+    page.keyboard.press("Escape")
+    far = {"lat_deg": 22.99, "lon_deg": 113.95}
+    desk.raise_emergency("e1", radio_id="pdt:80020998", fix=far)
+    go = page.locator(".go")
+    expect(go).to_contain_text("告警在画面之外")
+    go.click()
+    expect(go).to_have_count(0)
+
+
+def test_alarms_and_list_work_without_a_map(desk: FakeDesk, page: Page) -> None:
+    expect(page.locator(".map-problem")).to_be_visible()
+    desk.raise_emergency("e1")
+    expect(page.locator(".alarm.big")).to_be_visible()
+    expect(page.locator(".unit")).to_have_count(4)
