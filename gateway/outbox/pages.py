@@ -108,20 +108,17 @@ class Pages:
     def _find_frames(self) -> list[tuple[int, int]]:
         """Page number and place of every frame of the log's current round, oldest first.
 
-        The header's salt marks the round; where the header is gone, the first frame's does.
+        The header's salt marks the round. Where no frame bears it the header is damaged, and the
+        frames of older rounds are not told apart; rows in them are only older.
         """
+        salt = bytes(self._wal[16:24])
         last = len(self._wal) - FRAME_HEADER - PAGE
         starts = range(WAL_HEADER, last + 1, FRAME_HEADER + PAGE)
-        for salt_at in (16, WAL_HEADER + 8):
-            salt = self._wal[salt_at : salt_at + 8]
-            found = [
-                (struct.unpack_from(">I", self._wal, start)[0], start + FRAME_HEADER)
-                for start in starts
-                if self._wal[start + 8 : start + 16] == salt
-            ]
-            if found:
-                return found
-        return []
+        current = [start for start in starts if self._wal[start + 8 : start + 16] == salt]
+        return [
+            (struct.unpack_from(">I", self._wal, start)[0], start + FRAME_HEADER)
+            for start in current or starts
+        ]
 
 
 def cells(page: bytes) -> list[int]:

@@ -4,8 +4,6 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
 from gateway.clock import Clock
 from gateway.model import emergency as transitions
 from gateway.model.emergency import Emergency
@@ -14,18 +12,23 @@ from gateway.model.events import (
     EmergencyEnded,
     EmergencyRaised,
     EmergencyTaken,
-    event_from_json,
-    struct_from_json,
 )
 from gateway.model.identity import EventId
 from gateway.model.quantities import Instant
 from gateway.outbox.database import transaction
 from gateway.outbox.pages import Pages, Record
 from gateway.outbox.rows import Lane, Row
-from gateway.outbox.tables import COLUMNS, CursorKey, Tables, cursor_checksum, kind_of, lane_of
+from gateway.outbox.tables import (
+    COLUMNS,
+    CursorKey,
+    Tables,
+    cursor_checksum,
+    lane_of,
+    read_event,
+    read_state,
+)
 
 SALVAGE_S = 3.0  # the radios are waiting; what is left then stays in the file moved aside
-MOST_PLAUSIBLE_SEQ = 1 << 53  # a higher one is damage, and would leave no room to count on
 _EMERGENCY_KIND = b"emergency_"
 
 
@@ -42,44 +45,26 @@ class Found:
         """Keep what a record says, if it says anything of ours."""
         rowid, columns = record
         match columns:
-            case [None, int(), bytes() as kind, bytes() as radio_id, bytes() as payload]:
-                self._take_row(rowid, kind, radio_id, payload)
-            case [
-                bytes(),
-                bytes(),
-                bytes(),
-                bytes(),
-                int() as revision,
-                int() | None,
-                bytes() as state,
-            ]:
-                self._take_state(revision, state)
-            case [bytes() as sink, int() as lane, int() as seq, int() as checksum]:
-                self._take_cursor(sink, lane, seq, checksum)
+            case [None, int(), bytes(), bytes(), int() as proof, bytes() as payload]:
+                event = read_event(rowid, proof, payload)
+                if event is not None:
+                    lane = lane_of(event)
+                    self.rows[lane].setdefault(rowid, Row(rowid, lane, event, payload))
+            case [bytes(), _, _, _, int() as revision, _, int() as proof, bytes() as text]:
+                state = read_state(revision, proof, text)
+                if state is not None:
+                    self._take_state(revision, state)
+            case [bytes() as sink, int() as lane, int() as seq, int() as proof]:
+                self._take_cursor(sink.decode("utf-8", "replace"), lane, seq, proof)
 
-    def _take_row(self, seq: int, kind: bytes, radio_id: bytes, payload: bytes) -> None:
-        try:
-            event = event_from_json(payload)
-        except (msgspec.DecodeError, ValueError):
-            return
-        told = (kind_of(event).encode(), event.radio_id.encode())
-        if told == (kind, radio_id) and 0 < seq < MOST_PLAUSIBLE_SEQ:
-            lane = lane_of(event)
-            self.rows[lane].setdefault(seq, Row(seq, lane, event, payload))
-
-    def _take_state(self, revision: int, text: bytes) -> None:
-        try:
-            state = struct_from_json(text, Emergency)
-        except (msgspec.DecodeError, ValueError):
-            return
+    def _take_state(self, revision: int, state: Emergency) -> None:
         known = self.states.get(state.emergency_id)
         if known is None or known[0] < revision:
             self.states[state.emergency_id] = (revision, state)
 
-    def _take_cursor(self, sink: bytes, lane: int, seq: int, checksum: int) -> None:
-        name = sink.decode("utf-8", "replace")
-        if lane in (0, 1) and cursor_checksum(name, lane, seq) == checksum:
-            key = (name, Lane(lane))
+    def _take_cursor(self, sink: str, lane: int, seq: int, proof: int) -> None:
+        if lane in (0, 1) and cursor_checksum(sink, lane, seq) == proof:
+            key = (sink, Lane(lane))
             self.cursors[key] = max(seq, self.cursors.get(key, 0))
 
     def floor(self) -> int:

@@ -26,7 +26,7 @@ from gateway.outbox.database import Database, Value
 from gateway.outbox.rows import Lane, Row
 
 GROUP_ROWS = 512  # most rows of one statement
-COLUMNS = 5
+COLUMNS = 6
 TABLE = {Lane.EMERGENCY: "emergency_rows", Lane.TELEMETRY: "telemetry_rows"}
 NO_FIX = "no_fix"
 
@@ -41,20 +41,28 @@ def by_lane(sql: str) -> dict[Lane, str]:
 
 _INSERT_PADDED = "INSERT INTO {rows} SELECT * FROM (VALUES {places}) WHERE column1 IS NOT NULL"
 _INSERT = {
-    size: by_lane(_INSERT_PADDED.replace("{places}", ", ".join(["(?, ?, ?, ?, ?)"] * size)))
+    size: by_lane(_INSERT_PADDED.replace("{places}", ", ".join(["(?, ?, ?, ?, ?, ?)"] * size)))
     for size in _SIZES
 }
 _READ = by_lane(
-    "SELECT count(*), max(seq), CAST(group_concat(seq || ':' || payload, char(10)) AS BLOB) "
-    "FROM (SELECT seq, payload FROM {rows} WHERE seq > ? ORDER BY seq LIMIT ?)"
+    "SELECT count(*), max(seq), "
+    "CAST(group_concat(seq || ':' || checksum || ':' || payload, char(10)) AS BLOB) "
+    "FROM (SELECT seq, checksum, payload FROM {rows} WHERE seq > ? ORDER BY seq LIMIT ?)"
 )
 _READ_SINGLY = by_lane(
-    "SELECT seq, CAST(payload AS BLOB) FROM {rows} WHERE seq > ? ORDER BY seq LIMIT ?"
+    "SELECT seq, checksum, CAST(payload AS BLOB) FROM {rows} WHERE seq > ? ORDER BY seq LIMIT ?"
 )
 _FROM_THE_END = by_lane("SELECT seq FROM {rows} ORDER BY seq DESC LIMIT 1 OFFSET ?")
 _LAST_SEQ = by_lane("SELECT coalesce(max(seq), 0) FROM {rows}")
 _COUNT_AFTER = by_lane("SELECT count(*) FROM {rows} WHERE seq > ?")
 _OLDEST_AFTER = by_lane("SELECT stored_at FROM {rows} WHERE seq > ? ORDER BY seq LIMIT 1")
+_OPEN_EMERGENCIES = (
+    "SELECT revision, checksum, state FROM emergencies WHERE phase <> 'closed' ORDER BY rowid"
+)
+_RECENT_EMERGENCIES = (
+    "SELECT revision, checksum, state FROM emergencies "
+    "WHERE phase <> 'closed' OR closed_at >= ? ORDER BY rowid"
+)
 _LAST_SEQ_GIVEN = (
     "SELECT max(seq) FROM telemetry_rows",
     "SELECT max(seq) FROM emergency_rows",
@@ -78,7 +86,7 @@ class SetAside(NamedTuple):
 class Page(NamedTuple):
     """Rows read back; ``last_seq`` is the last one looked at, 0 where there was none.
 
-    ``unreadable`` holds rows that are no event of the contract (damage, or a newer gateway's).
+    ``unreadable`` holds rows that are not as they were written, or no event of the contract.
     """
 
     rows: list[Row]
@@ -96,6 +104,11 @@ def kind_of(event: AnyEvent) -> str:
 def lane_of(event: AnyEvent) -> Lane:
     """The lane in which such an event is kept."""
     return Lane.EMERGENCY if isinstance(event, EMERGENCY_EVENTS) else Lane.TELEMETRY
+
+
+def checksum(number: int, text: bytes) -> int:
+    """SQLite does not notice a flipped bit; an event that reads well may still be a wrong one."""
+    return crc32(text, number & 0xFFFFFFFF)
 
 
 def cursor_checksum(sink: str, lane: int, seq: int) -> int:
@@ -116,17 +129,26 @@ class Tables:
             size = next(size for size in _SIZES if size >= len(chunk))
             values: list[Value] = []
             for row in chunk:
-                event = row.event
-                values += (row.seq, at, kind_of(event), event.radio_id, row.payload)
+                seq, _, event, payload = row
+                values += (
+                    seq,
+                    at,
+                    kind_of(event),
+                    event.radio_id,
+                    checksum(seq, payload),
+                    payload,
+                )
             values += [None] * ((size - len(chunk)) * COLUMNS)
             self.db.run(_INSERT[size][lane], values)
 
     def put_emergency(self, state: Emergency, revision: int, text: bytes | None = None) -> None:
         """Insert an emergency with its raising event, or write it anew; ``text`` is its JSON."""
+        text = text or to_json(state)
         self.db.run(
-            "INSERT INTO emergencies VALUES (?, ?, ?, ?, ?, ?, ?) "
+            "INSERT INTO emergencies VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (emergency_id) DO UPDATE SET phase = excluded.phase, "
-            "revision = excluded.revision, closed_at = excluded.closed_at, state = excluded.state",
+            "revision = excluded.revision, closed_at = excluded.closed_at, "
+            "checksum = excluded.checksum, state = excluded.state",
             (
                 state.emergency_id,
                 state.radio_id,
@@ -134,39 +156,39 @@ class Tables:
                 state.phase,
                 revision,
                 state.closed_at,
-                text or to_json(state),
+                checksum(revision, text),
+                text,
             ),
         )
 
     def update_emergency(self, state: Emergency, revision: int, text: bytes) -> bool:
         """Write the new state of an emergency that is on disk; False where it is not."""
         changed = self.db.run(
-            "UPDATE emergencies SET phase = ?, revision = ?, closed_at = ?, state = ? "
-            "WHERE emergency_id = ?",
-            (state.phase, revision, state.closed_at, text, state.emergency_id),
+            "UPDATE emergencies SET phase = ?, revision = ?, closed_at = ?, checksum = ?, "
+            "state = ? WHERE emergency_id = ?",
+            (
+                state.phase,
+                revision,
+                state.closed_at,
+                checksum(revision, text),
+                text,
+                state.emergency_id,
+            ),
         )
         return changed == 1
 
     def open_emergencies(self) -> list[Emergency]:
         """Every emergency that no person has closed, oldest first."""
-        return _emergencies(
-            self.db.rows("SELECT state FROM emergencies WHERE phase <> 'closed' ORDER BY rowid")
-        )
+        return _readable_states(self.db.rows(_OPEN_EMERGENCIES))
 
     def recent_emergencies(self, since: Instant) -> list[Emergency]:
         """The open ones, and those closed at ``since`` or later; oldest first."""
-        return _emergencies(
-            self.db.rows(
-                "SELECT state FROM emergencies WHERE phase <> 'closed' OR closed_at >= ? "
-                "ORDER BY rowid",
-                (since,),
-            )
-        )
+        return _readable_states(self.db.rows(_RECENT_EMERGENCIES, (since,)))
 
     def unreadable_emergencies(self) -> list[EventId]:
         """The ids of emergencies whose state is damaged."""
-        found = self.db.rows("SELECT emergency_id, state FROM emergencies")
-        return [EventId(own_id) for own_id, state in found if not _emergencies([(state,)])]
+        found = self.db.rows("SELECT emergency_id, revision, checksum, state FROM emergencies")
+        return [EventId(own_id) for own_id, *state in found if read_state(*state) is None]
 
     def read_after(self, lane: Lane, seq: int, limit: int) -> Page:
         """The next rows of a lane in order; an empty page at its end."""
@@ -179,8 +201,8 @@ class Tables:
         return _decoded(lane, (_cut(line) for line in lines), last_seq)
 
     def _read_singly(self, lane: Lane, seq: int, limit: int) -> Page:
-        pairs = self.db.rows(_READ_SINGLY[lane], (seq, limit))
-        return _decoded(lane, pairs, pairs[-1][0])
+        found = self.db.rows(_READ_SINGLY[lane], (seq, limit))
+        return _decoded(lane, found, found[-1][0])
 
     def last_rows(self, lane: Lane, limit: int) -> list[Row]:
         """The newest ``limit`` rows of a lane, oldest first; rows that cannot be read left out."""
@@ -277,27 +299,43 @@ class Tables:
         return int(free * size)
 
 
-def _cut(line: bytes) -> tuple[int, bytes]:
-    seq, _, payload = line.partition(b":")
-    return int(seq), payload
+def read_event(seq: int, proof: int, payload: bytes) -> AnyEvent | None:
+    """The event of a row, None where it is not as it was written."""
+    if checksum(seq, payload) != proof:
+        return None
+    try:
+        return event_from_json(payload)
+    except (msgspec.DecodeError, ValueError):
+        return None
 
 
-def _decoded(lane: Lane, pairs: Iterable[tuple[int, bytes]], last_seq: int) -> Page:
+def read_state(revision: int, proof: int, text: bytes) -> Emergency | None:
+    """The state of an emergency, None where it is not as it was written."""
+    if checksum(revision, text) != proof:
+        return None
+    try:
+        return struct_from_json(text, Emergency)
+    except (msgspec.DecodeError, ValueError):
+        return None
+
+
+def _readable_states(found: Iterable[tuple[int, int, bytes]]) -> list[Emergency]:
+    # A damaged one is mended when the file is opened.
+    return [state for row in found if (state := read_state(*row)) is not None]
+
+
+def _cut(line: bytes) -> tuple[int, int, bytes]:
+    seq, proof, payload = line.split(b":", 2)
+    return int(seq), int(proof), payload
+
+
+def _decoded(lane: Lane, found: Iterable[tuple[int, int, bytes]], last_seq: int) -> Page:
     rows: list[Row] = []
     unreadable: list[tuple[int, bytes]] = []
-    for seq, payload in pairs:
-        try:
-            rows.append(Row(seq, lane, event_from_json(payload), payload))
-        except (msgspec.DecodeError, ValueError):
+    for seq, proof, payload in found:
+        event = read_event(seq, proof, payload)
+        if event is None:
             unreadable.append((seq, payload))
+        else:
+            rows.append(Row(seq, lane, event, payload))
     return Page(rows, unreadable, last_seq)
-
-
-def _emergencies(found: Iterable[tuple[bytes]]) -> list[Emergency]:
-    states: list[Emergency] = []
-    for (text,) in found:
-        try:
-            states.append(struct_from_json(text, Emergency))
-        except (msgspec.DecodeError, ValueError):
-            continue  # damaged; mended when the file is opened
-    return states

@@ -1,10 +1,12 @@
 -- Committed events of the telemetry lane. kind is the event's type, or no_fix for a position_fix
--- without a valid fix; payload is the event's contract JSON; stored_at is nanoseconds since 1970, UTC.
+-- without a valid fix; payload is the event's contract JSON; stored_at is nanoseconds since 1970, UTC;
+-- checksum is CRC-32 of the payload, begun with seq.
 CREATE TABLE telemetry_rows (
   seq INTEGER PRIMARY KEY,
   stored_at INTEGER NOT NULL,
   kind TEXT NOT NULL,
   radio_id TEXT NOT NULL,
+  checksum INTEGER NOT NULL,
   payload BLOB NOT NULL
 );
 
@@ -14,10 +16,12 @@ CREATE TABLE emergency_rows (
   stored_at INTEGER NOT NULL,
   kind TEXT NOT NULL,
   radio_id TEXT NOT NULL,
+  checksum INTEGER NOT NULL,
   payload BLOB NOT NULL
 );
 
--- The current state of every emergency; revision grows with each change and is drawn from seq.
+-- The current state of every emergency; revision grows with each change and is drawn from seq;
+-- checksum is CRC-32 of the state, begun with revision.
 CREATE TABLE emergencies (
   emergency_id TEXT NOT NULL PRIMARY KEY,
   radio_id TEXT NOT NULL,
@@ -25,6 +29,7 @@ CREATE TABLE emergencies (
   phase TEXT NOT NULL,
   revision INTEGER NOT NULL,
   closed_at INTEGER,
+  checksum INTEGER NOT NULL,
   state BLOB NOT NULL
 );
 

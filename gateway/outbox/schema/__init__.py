@@ -13,9 +13,9 @@ TABLES = frozenset(
 )
 MOST_PLAUSIBLE_VERSION = 1000  # a file that says more was not written by a newer gateway
 _EVERY_COLUMN = (
-    "SELECT seq, stored_at, kind, radio_id, length(payload) FROM telemetry_rows",
-    "SELECT seq, stored_at, kind, radio_id, length(payload) FROM emergency_rows",
-    "SELECT emergency_id, kind, phase, revision, closed_at, length(state) FROM emergencies",
+    "SELECT seq, stored_at, kind, radio_id, checksum, length(payload) FROM telemetry_rows",
+    "SELECT seq, stored_at, kind, radio_id, checksum, length(payload) FROM emergency_rows",
+    "SELECT emergency_id, phase, revision, closed_at, checksum, length(state) FROM emergencies",
     "SELECT sink, lane, seq, checksum FROM cursors",
     "SELECT number, sink, lane, seq, reason, length(payload), at FROM set_aside",
     "SELECT number, length(filler) FROM probe",
