@@ -72,7 +72,7 @@ def test_unplugging_is_noticed_at_once_and_everything_is_closed(tmp_path: Path) 
             began = asyncio.get_running_loop().time()
             port.unplug()
             assert await task == f"serial {port.path}: gone (EIO)"
-            assert asyncio.get_running_loop().time() - began < 0.5
+            assert asyncio.get_running_loop().time() - began < 1.0
             assert host.ears[0].losses == ["gone (EIO)"]
             host.ears[0].peer.write([LINE])
             host.ears[0].peer.close("too late")
