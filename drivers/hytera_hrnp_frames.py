@@ -62,14 +62,8 @@ class Frame(NamedTuple):
     def unpack(cls, packet: bytes) -> "Frame":
         """The packet that ``packet`` is from end to end; its check is not looked at."""
         header = HrnpHeader.unpack(packet)
-        return cls(
-            opcode=header.opcode,
-            source=header.source,
-            destination=header.destination,
-            number=header.number,
-            payload=packet[HEADER_BYTES:],
-            version=header.version,
-        )
+        addresses = (header.opcode, header.source, header.destination)
+        return cls(*addresses, header.number, packet[HEADER_BYTES:], header.version)
 
     def pack(self) -> bytes:
         """The bytes on the wire."""

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-import msgspec
-
 from drivers.api import Handles, Heard, Moment, Output, Reject, Report
 from drivers.hytera_gps import Gps40, GpsFix
 from drivers.hytera_hdap import (
@@ -43,6 +41,7 @@ from gateway.model.events import (
     EmergencyEnded,
     EmergencyKind,
     EmergencyRaised,
+    Fix,
     PositionFix,
     RadioDeregistered,
     RadioRegistered,
@@ -233,8 +232,7 @@ class HdapReader:
             raw_code += f" type {message.payload[ADDRESS_BYTES]:02X}"
             gps = _gps_of(message.payload, now.at)
         fix = _position_fix(caller.radio, gps, "emergency")
-        raised = _raised(caller, "alarm", raw_code)
-        raised = msgspec.structs.replace(raised, fix=fix.place())
+        raised = _raised(caller, "alarm", raw_code, fix=fix.place())
         same_as = mark.text if gps.fix_at is None else f"{gps.fix_at.text()} {mark.sent}"
         return Reading((Report(raised, same_as=same_as), Report(fix, same_as=mark.text)))
 
@@ -373,8 +371,7 @@ class HdapReader:
         group = None
         if body.target & ID_MASK and body.call_type not in PRIVATE_CALL_TYPES:
             group = radio_name(self._space, body.target, is_group=True)
-        event = _raised(caller, kind, raw_code)
-        event = msgspec.structs.replace(event, talkgroup_id=group)
+        event = _raised(caller, kind, raw_code, group=group)
         return Reading((Report(event, same_as=mark.text),))
 
     def _ended(
@@ -392,11 +389,20 @@ class HdapReader:
         return ended is not None and now.mono - ended <= AFTER_END_S
 
 
-def _raised(caller: Caller, kind: EmergencyKind, raw_code: str) -> EmergencyRaised:
+def _raised(
+    caller: Caller,
+    kind: EmergencyKind,
+    raw_code: str,
+    *,
+    group: RadioId | None = None,
+    fix: Fix | None = None,
+) -> EmergencyRaised:
     return EmergencyRaised(
         radio_id=caller.radio,
         kind=kind,
         raw_code=raw_code,
+        talkgroup_id=group,
+        fix=fix,
         is_drill=False,
         verified=caller.doubt is None,
         doubt=caller.doubt,
