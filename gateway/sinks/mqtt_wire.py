@@ -53,7 +53,9 @@ class LoopSocket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let paho read the end of the stream."""
         self._is_gone = True
-        self.why_gone = str(exc) if exc is not None else "the broker closed the connection"
+        self.why_gone = "the broker closed the connection"
+        if exc is not None:
+            self.why_gone = getattr(exc, "strerror", None) or str(exc)
         self.writable.set()
         self.readable()
 
