@@ -101,7 +101,7 @@ class Runtime:
             frame_timeout_s=settings.frame_timeout_s,
             backoff=Backoff(
                 most_s=longest_pause_s(settings),
-                source=random.Random(settings.id),  # noqa: S311 - repeatable on purpose
+                source=random.Random(settings.id),
             ),
             pipeline=self.pipeline,
             board=self.board,
