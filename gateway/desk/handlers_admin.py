@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from litestar import Response
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from gateway.desk.payloads import Accounts, Audit, Invitation, NewAccount, NewRoles
 from gateway.desk.services import Address, Desk, Services, Who
@@ -19,7 +19,7 @@ async def accounts(desk: Desk) -> Accounts:
 
 
 async def create_account(
-    desk: Desk, who: Who, address: Address, data: NewAccount
+    desk: Desk, who: Who, address: Address, data: JSONBody[NewAccount]
 ) -> Response[Invitation]:
     """A new account, with a one-time link for the person."""
     account = await desk.eventlog.create_account(data.name, data.roles, data.team)
@@ -30,7 +30,7 @@ async def create_account(
 
 
 async def set_roles(
-    desk: Desk, who: Who, address: Address, account_id: int, data: NewRoles
+    desk: Desk, who: Who, address: Address, account_id: FromPath[int], data: JSONBody[NewRoles]
 ) -> Account:
     """Replace an account's roles; its sessions end."""
     account = await desk.eventlog.set_roles(account_id, data.roles)
@@ -40,21 +40,21 @@ async def set_roles(
     return account
 
 
-async def disable(desk: Desk, who: Who, address: Address, account_id: int) -> Account:
+async def disable(desk: Desk, who: Who, address: Address, account_id: FromPath[int]) -> Account:
     """Nobody signs in with this account any more; its sessions end."""
     account = await desk.eventlog.set_enabled(account_id, is_enabled=False)
     await desk.audit(who.name, "account_disable", account.name, address=address)
     return account
 
 
-async def enable(desk: Desk, who: Who, address: Address, account_id: int) -> Account:
+async def enable(desk: Desk, who: Who, address: Address, account_id: FromPath[int]) -> Account:
     """The account works again."""
     account = await desk.eventlog.set_enabled(account_id, is_enabled=True)
     await desk.audit(who.name, "account_enable", account.name, address=address)
     return account
 
 
-async def invite(desk: Desk, who: Who, address: Address, account_id: int) -> Invitation:
+async def invite(desk: Desk, who: Who, address: Address, account_id: FromPath[int]) -> Invitation:
     """A one-time link for a person who has no password, or has forgotten it."""
     account = await desk.eventlog.account(account_id)
     invitation = await _invite(desk, account)
@@ -66,8 +66,8 @@ async def audit(
     desk: Desk,
     who: Who,
     address: Address,
-    before: Annotated[int | None, Parameter(ge=1)] = None,
-    limit: Annotated[int, Parameter(ge=1, le=1000)] = 100,
+    before: Annotated[int | None, QueryParameter(ge=1)] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
 ) -> Audit:
     """Audit rows, newest first; reading them is a row as well."""
     rows = await desk.eventlog.audit_rows(before, limit)

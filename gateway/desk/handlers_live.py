@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request, Response
+from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from gateway.desk import geojson, refusal
@@ -73,7 +74,7 @@ async def links(desk: Desk, who: Who) -> Links:
     return Links(links=[] if isinstance(seen, msgspec.UnsetType) else seen)
 
 
-async def rejects(desk: Desk, link_id: str) -> Rejects:
+async def rejects(desk: Desk, link_id: FromPath[str]) -> Rejects:
     """The last frames that a link refused, newest first."""
     found = desk.live.rejects(link_id)
     if found is None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Response
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from gateway.desk import geojson, refusal
 from gateway.desk.guard import Principal, history_scope
@@ -27,7 +27,7 @@ _EVENT_TYPE = re.compile(r"[a-z_]{1,40}\Z")
 
 
 async def emergencies(
-    desk: Desk, who: Who, closed: Annotated[int, Parameter(ge=0, le=500)] = 50
+    desk: Desk, who: Who, closed: Annotated[int, QueryParameter(ge=0, le=500)] = 50
 ) -> Emergencies:
     """Open ones, and those closed lately."""
     lists = await desk.eventlog.emergencies(0)
@@ -40,7 +40,7 @@ async def emergencies(
     return Emergencies(open=still_open, closed=await _closed(desk, who, closed, live))
 
 
-async def take(desk: Desk, who: Who, address: Address, emergency_id: str) -> Emergency:
+async def take(desk: Desk, who: Who, address: Address, emergency_id: FromPath[str]) -> Emergency:
     """Take an emergency (接警)."""
     await _act(
         desk, who, address, action="emergency_take", emergency_id=emergency_id, close_as=None
@@ -49,7 +49,7 @@ async def take(desk: Desk, who: Who, address: Address, emergency_id: str) -> Eme
 
 
 async def close(
-    desk: Desk, who: Who, address: Address, emergency_id: str, data: Close
+    desk: Desk, who: Who, address: Address, emergency_id: FromPath[str], data: JSONBody[Close]
 ) -> Emergency:
     """Close an emergency with a verdict (结案)."""
     await _act(
@@ -63,10 +63,10 @@ async def track(
     desk: Desk,
     who: Who,
     address: Address,
-    name: str,
-    start: Annotated[str | None, Parameter(query="from")] = None,
-    end: Annotated[str | None, Parameter(query="to")] = None,
-    limit: Annotated[int, Parameter(ge=2, le=10_000)] = 2000,
+    name: FromPath[str],
+    start: Annotated[str | None, QueryParameter(name="from")] = None,
+    end: Annotated[str | None, QueryParameter(name="to")] = None,
+    limit: Annotated[int, QueryParameter(ge=2, le=10_000)] = 2000,
 ) -> Response[dict[str, Any]]:
     """Where a unit or radio has been, thinned to ``limit`` points."""
     if not name.endswith(SUFFIX):
@@ -88,9 +88,9 @@ async def track(
 async def events(
     desk: Desk,
     who: Who,
-    after: Annotated[int | None, Parameter(ge=0)] = None,
-    kinds: Annotated[list[str] | None, Parameter(query="type")] = None,
-    limit: Annotated[int, Parameter(ge=1, le=LOG_LIMIT)] = 200,
+    after: Annotated[int | None, QueryParameter(ge=0)] = None,
+    kinds: Annotated[list[str] | None, QueryParameter(name="type")] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=LOG_LIMIT)] = 200,
 ) -> Events:
     """The event log without fixes."""
     types = kinds or []
@@ -153,7 +153,7 @@ async def _act(
     await desk.audit(who.name, action, emergency_id, address=address, detail=detail)
 
 
-def _after(desk: Services, emergency_id: str) -> Emergency:
+def _after(desk: Services, emergency_id: FromPath[str]) -> Emergency:
     found = desk.live.emergency(EventId(emergency_id))
     if found is None:
         raise refusal.not_found()

@@ -2,6 +2,7 @@
 
 from litestar import Response
 from litestar.datastructures import Cookie
+from litestar.params import JSONBody
 
 from gateway.desk import refusal
 from gateway.desk.guard import Principal, principal
@@ -17,7 +18,7 @@ async def me(desk: Desk, maybe_who: MaybeWho) -> Me:
     return describe(desk, maybe_who)
 
 
-async def sign_in(desk: Desk, address: Address, data: SignIn) -> Response[Me]:
+async def sign_in(desk: Desk, address: Address, data: JSONBody[SignIn]) -> Response[Me]:
     """Begin a session by name and password, or by a one-time link."""
     if data.token is not None:
         account = await _by_link(desk, address, data, data.token)
@@ -30,7 +31,7 @@ async def sign_in(desk: Desk, address: Address, data: SignIn) -> Response[Me]:
     return Response(describe(desk, who), status_code=200, cookies=[_cookie(desk, token)])
 
 
-async def ask_link(desk: Desk, address: Address, data: LinkQuestion) -> LinkAsks:
+async def ask_link(desk: Desk, address: Address, data: JSONBody[LinkQuestion]) -> LinkAsks:
     """What a one-time link will ask for; the link stays usable."""
     key = f"address:{address}"
     _refuse_locked(desk, key)
@@ -49,7 +50,7 @@ async def sign_out(desk: Desk, who: Who, address: Address) -> Response[None]:
     return Response(None, status_code=204, cookies=[_cookie(desk, "", max_age=0)])
 
 
-async def set_password(desk: Desk, who: Who, address: Address, data: NewPassword) -> None:
+async def set_password(desk: Desk, who: Who, address: Address, data: JSONBody[NewPassword]) -> None:
     """Set one's own password; the account's other sessions end."""
     keys = (f"account:{who.name}", f"address:{address}")
     known = await desk.eventlog.credentials(who.name)

@@ -22,8 +22,10 @@ _TYPES = {
     ".pbf": "application/x-protobuf",
 }
 _NOT_BUILT = """<!doctype html>
-<html lang="zh"><head><meta charset="utf-8"><title>PDT gateway</title></head>
-<body><h1>网页尚未构建</h1><p>The desk page is not built; the API works. Build it with: make desk</p></body></html>
+<html lang="zh">
+<head><meta charset="utf-8"><title>PDT gateway</title></head>
+<body><h1>网页尚未构建</h1><p>The API works; build the page with <code>make desk</code>.</p></body>
+</html>
 """
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import structlog
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 
 from gateway.clock import Clock
 from gateway.desk.guard import COOKIE, SECURE_COOKIE, Principal
@@ -127,7 +128,7 @@ def map_kind(file: Path) -> Literal["geojson", "pmtiles"]:
 
 
 # How handlers ask for them; what is ours needs no check by the framework.
-Desk = Annotated[Services, Dependency(skip_validation=True)]
-Who = Annotated[Principal, Dependency(skip_validation=True)]
-MaybeWho = Annotated[Principal | None, Dependency(skip_validation=True)]
-Address = Annotated[str, Dependency(skip_validation=True)]
+Desk = NamedDependency[SkipValidation[Services]]
+Who = NamedDependency[SkipValidation[Principal]]
+MaybeWho = NamedDependency[SkipValidation[Principal | None]]
+Address = NamedDependency[SkipValidation[str]]

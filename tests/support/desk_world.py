@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import msgspec
@@ -186,7 +186,7 @@ class World:
 
     def visitor(self, address: str = "127.0.0.1", base_url: str = ORIGIN) -> Person:
         """Somebody without a session."""
-        transport = httpx.ASGITransport(self.desk.app, client=(address, 50_000))
+        transport = httpx.ASGITransport(cast("Any", self.desk.app), client=(address, 50_000))
         client = httpx.AsyncClient(transport=transport, base_url=base_url)
         self.clients.append(client)
         return Person(client)

@@ -1,0 +1,303 @@
+"""The desk on a real socket: port, event stream, slow and gone viewers, a clean stop."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.clock import SystemClock
+from gateway.desk import hub as hub_module
+from gateway.desk import server as server_module
+from gateway.desk import stream as stream_module
+from gateway.desk.server import Desk
+from gateway.errors import ConfigError
+from gateway.eventlog.accounts import new_token, token_hash
+from gateway.eventlog.store import EventLog
+from gateway.settings import DeskSettings
+from tests.support.desk_world import FakeGateway
+
+
+class Served:
+    """A running desk, and a session for it."""
+
+    def __init__(self, desk: Desk, gateway: FakeGateway, log: EventLog, token: str) -> None:
+        self.desk = desk
+        self.gateway = gateway
+        self.log = log
+        self.token = token
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=self.desk.url, cookies={"pdt_session": self.token}, timeout=5
+        )
+
+
+@asynccontextmanager
+async def served(folder: Path, roles: tuple[str, ...] = ("dispatcher",)) -> AsyncIterator[Served]:
+    clock = SystemClock()
+    log = EventLog(folder / "desk.db", clock, history_keep_s=1e6)
+    await log.open()
+    gateway = FakeGateway(clock)
+    (folder / "static").mkdir()
+    desk = Desk(
+        settings=DeskSettings(listen="127.0.0.1:0"),
+        eventlog=log,
+        live=gateway,
+        actions=gateway,
+        feed=gateway.bus,
+        clock=clock,
+        metrics=lambda: b"",
+        static=folder / "static",
+    )
+    account = await log.create_account("李明", roles, None)
+    token = new_token()
+    await log.begin_session(account, token, 3600)
+    async with asyncio.TaskGroup() as group:
+        serving = group.create_task(desk.serve(), name="desk")
+        await desk.started()
+        try:
+            yield Served(desk, gateway, log, token)
+        finally:
+            serving.cancel()
+    await log.close()
+
+
+class Messages:
+    """The event stream as (name, data)."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._lines = response.aiter_lines()
+
+    async def next(self, name: str = "") -> tuple[str, Any]:
+        """The next message, or the next called ``name``."""
+        async with asyncio.timeout(5):
+            found = ""
+            async for line in self._lines:
+                if line.startswith("event: "):
+                    found = line.removeprefix("event: ")
+                elif line.startswith("data: ") and name in {"", found}:
+                    return found, json.loads(line.removeprefix("data: "))
+        raise AssertionError("the stream has ended")
+
+
+def test_a_stream_begins_with_a_snapshot_and_goes_on_with_changes(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with served(tmp_path) as here, here.client() as client:
+            here.gateway.move("u1")
+            async with client.stream("GET", "/api/stream") as response:
+                assert response.headers["content-type"].startswith("text/event-stream")
+                assert response.headers["cache-control"] == "no-store"
+                messages = Messages(response)
+                name, snapshot = await messages.next()
+                assert name == "snapshot"
+                assert [unit["unit_id"] for unit in snapshot["units"]] == ["u1"]
+                assert snapshot["units_total"] == 1
+                here.gateway.move("u1", lat_deg=22.5)
+                _, told = await messages.next("units")
+                assert told["units"][0]["lat_deg"] == 22.5
+                begin = asyncio.get_running_loop().time()
+                emergency_id = here.gateway.press()
+                _, told = await messages.next("emergency")
+                assert asyncio.get_running_loop().time() - begin < 0.4  # sooner than a flush
+                assert told["emergency"]["emergency_id"] == emergency_id
+                here.gateway.why = "disk full"
+                _, told = await messages.next("gateway")
+                assert told["gateway"]["is_accepting"] is False
+            assert here.desk.address[1] != 0
+
+    asyncio.run(main())
+
+
+def test_a_stream_that_is_left_is_forgotten(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with served(tmp_path) as here, here.client() as client:
+            for _ in range(3):
+                async with client.stream("GET", "/api/stream") as response:
+                    await Messages(response).next("snapshot")
+                    assert here.desk.hub.viewers == 1
+                await _until(lambda: here.desk.hub.viewers == 0)
+
+    asyncio.run(main())
+
+
+def test_signing_out_ends_the_streams_of_that_session(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with (
+            served(tmp_path) as here,
+            here.client() as client,
+            client.stream("GET", "/api/stream") as response,
+        ):
+            messages = Messages(response)
+            await messages.next("snapshot")
+            here.desk.hub.end_session(token_hash("another"))
+            me = (await client.get("/api/me")).json()
+            answer = await client.post(
+                "/api/sign-out",
+                headers={"x-csrf-token": me["csrf_token"], "origin": here.desk.url},
+            )
+            assert answer.status_code == 204
+            assert (await messages.next("bye"))[1] == {"why": "signed_out"}
+
+    asyncio.run(main())
+
+
+def test_a_session_that_ends_elsewhere_ends_its_stream_with_the_next_heartbeat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "HEARTBEAT_S", 0.1)
+
+    async def main() -> None:
+        async with (
+            served(tmp_path) as here,
+            here.client() as client,
+            client.stream("GET", "/api/stream") as response,
+        ):
+            messages = Messages(response)
+            await messages.next("heartbeat")
+            await here.log.set_enabled(1, is_enabled=False)
+            assert (await messages.next("bye"))[1] == {"why": "signed_out"}
+
+    asyncio.run(main())
+
+
+def test_a_viewer_that_does_not_read_is_cut_off_and_others_do_not_notice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_module, "STUCK_S", 0.5)
+    monkeypatch.setattr(hub_module, "FLUSH_S", 0.02)
+
+    async def main() -> None:
+        async with served(tmp_path) as here, here.client() as client:
+            for number in range(2000):
+                here.gateway.move(f"unit-{number}")
+            reader, writer = await asyncio.open_connection(*here.desk.address, limit=1)
+            writer.write(
+                f"GET /api/stream HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                f"Cookie: pdt_session={here.token}\r\n\r\n".encode()
+            )
+            await _until(lambda: here.desk.hub.viewers == 1)
+            async with client.stream("GET", "/api/stream") as response:
+                messages = Messages(response)
+                await messages.next("snapshot")
+                for turn in range(500):  # ends as soon as the other one is cut off
+                    here.gateway.move(f"unit-{turn % 2000}")
+                    for number in range(2000):
+                        here.gateway.bus.publish("unit", f"unit-{number}")
+                    await messages.next("units")
+                    if here.desk.hub.viewers == 1:
+                        break
+                assert here.desk.hub.viewers == 1
+                here.gateway.press()
+                await messages.next("emergency")
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await reader.readexactly(64 * 1024 * 1024)
+            writer.close()
+
+    asyncio.run(main())
+
+
+def test_streams_are_limited(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with served(tmp_path) as here, here.client() as client, AsyncExitStack() as stack:
+            for _ in range(hub_module.MAX_VIEWERS_A_SESSION):
+                response = await stack.enter_async_context(client.stream("GET", "/api/stream"))
+                assert response.status_code == 200
+            await _until(lambda: here.desk.hub.viewers == hub_module.MAX_VIEWERS_A_SESSION)
+            refused = await client.get("/api/stream")
+            assert (refused.status_code, refused.json()["error"]) == (503, "busy")
+
+    asyncio.run(main())
+
+
+def test_the_desk_stops_within_two_seconds_with_streams_open(tmp_path: Path) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        client = None
+        async with served(tmp_path) as here:
+            client = here.client()
+            request = client.build_request("GET", "/api/stream")
+            response = await client.send(request, stream=True)
+            messages = Messages(response)
+            await messages.next("snapshot")
+            begin = loop.time()
+        assert loop.time() - begin < 2
+        assert (await messages.next("bye"))[1] == {"why": "stopping"}
+        await response.aclose()
+        with pytest.raises(httpx.ConnectError):
+            await client.get("/healthz")
+        await client.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_request_head_that_never_ends_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "HEADERS_S", 0.1)
+
+    async def main() -> None:
+        async with served(tmp_path) as here:
+            reader, writer = await asyncio.open_connection(*here.desk.address)
+            writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
+            async with asyncio.timeout(2):
+                with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                    await reader.readexactly(1)
+            writer.close()
+
+    asyncio.run(main())
+
+
+def test_raw_paths_never_leave_the_list_of_files(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with served(tmp_path) as here:
+            for path in (
+                "/../desk.db",
+                "/..%2fdesk.db",
+                "/%2e%2e/desk.db",
+                "/static/../../desk.db",
+                "//etc/passwd",
+                "/assets/..%5c..%5cdesk.db",
+                "/%00",
+                "/index.html/../../desk.db",
+            ):
+                reader, writer = await asyncio.open_connection(*here.desk.address)
+                writer.write(
+                    f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+                )
+                async with asyncio.timeout(5):
+                    answer = await reader.read()
+                assert answer.split(b" ", 2)[1] in {b"404", b"400"}, path
+                assert b"SQLite" not in answer
+                writer.close()
+
+    asyncio.run(main())
+
+
+def test_a_port_that_is_taken_is_a_clear_error(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with served(tmp_path) as here:
+            other = Desk(
+                settings=DeskSettings(listen=f"127.0.0.1:{here.desk.address[1]}"),
+                eventlog=here.log,
+                live=here.gateway,
+                actions=here.gateway,
+                feed=here.gateway.bus,
+                clock=SystemClock(),
+                metrics=lambda: b"",
+                static=tmp_path / "static",
+            )
+            with pytest.raises(ConfigError, match=r"desk\.listen: cannot listen"):
+                other.bind()
+
+    asyncio.run(main())
+
+
+async def _until(holds: Any) -> None:
+    async with asyncio.timeout(5):
+        while not holds():
+            await asyncio.sleep(0.01)
