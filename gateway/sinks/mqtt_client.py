@@ -301,7 +301,7 @@ class _Connection:
         else:
             why = self._wire.why_gone or str(reason)
         if not self._accepted.done():
-            why = f"hung up before it said who it is ({why}); if it wants TLS, set mqtt.ca_file"
+            why = f"hung up before it let us in ({why}); if it wants TLS, set mqtt.ca_file"
         # paho holds a lock while it calls this, and closing the socket would ask for it again
         self._loop.call_soon(self._lose, why)
 
