@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import pytest
 
@@ -29,8 +29,8 @@ RECOVERY_S = 10.0
 MOST_MIB_A_PEER = 1.0
 ANSWERED_S = 1.0  # an honest peer's answer, at worst
 SEED = 15
-PIECE = 16 * 1024  # of what hostile peers send without end
-PAUSE_S = 0.05  # between two pieces: 200 peers share two processor cores with everybody else
+PIECE = 16 * 1024  # of what hostile peers send without end: 13 MB in all each second
+PAUSE_S = 0.2  # between two pieces
 
 Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter
@@ -202,7 +202,7 @@ async def sends_noise(caller: Caller) -> None:
 
 async def never_reads_an_answer(caller: Caller) -> None:
     while True:
-        await caller.send(caller.heartbeat() * 200)
+        await caller.send(caller.heartbeat() * 50)
         await asyncio.sleep(PAUSE_S)
 
 
@@ -237,27 +237,48 @@ async def behave(caller: Caller, until: asyncio.Event) -> list[float]:
     return took
 
 
-async def call(victim: Victim, number: int) -> Caller:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            return Caller(number, *await asyncio.open_connection("127.0.0.1", victim.port))
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline, "the victim does not listen"
-            await asyncio.sleep(0.05)
+class AllHungUp:
+    """Connections that end with the test, however it ends."""
+
+    def __init__(self) -> None:
+        self._callers: list[Caller] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for caller in self._callers:
+            caller.writer.transport.abort()
+        await asyncio.sleep(0)
+
+    async def call(self, victim: Victim, number: int) -> Caller:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", victim.port)
+            except ConnectionRefusedError:
+                assert time.monotonic() < deadline, "the victim does not listen"
+                await asyncio.sleep(0.05)
+            else:
+                self._callers.append(Caller(number, reader, writer))
+                return self._callers[-1]
 
 
 @pytest.mark.fault
 @pytest.mark.timeout(120)
 def test_hostile_peers_cost_little_and_harm_nobody(victim: Victim) -> None:
     async def scenario() -> None:
-        honest = [await call(victim, number) for number in range(HONEST)]
+        async with AllHungUp() as callers:
+            await hold(callers)
+
+    async def hold(callers: "AllHungUp") -> None:
+        honest = [await callers.call(victim, number) for number in range(HONEST)]
         assert all([await caller.is_answered() for caller in honest])
         is_over = asyncio.Event()
         before_mib = highest_mib = memory_mib(victim.pid)
         async with asyncio.TaskGroup() as group:
             beats = [group.create_task(behave(caller, is_over)) for caller in honest]
-            hostile = [await call(victim, 100 + number) for number in range(PEERS)]
+            hostile = [await callers.call(victim, 100 + number) for number in range(PEERS)]
             attacks = [
                 group.create_task(attack(caller, HOSTILITIES[n % len(HOSTILITIES)]))
                 for n, caller in enumerate(hostile)
@@ -266,8 +287,6 @@ def test_hostile_peers_cost_little_and_harm_nobody(victim: Victim) -> None:
                 highest_mib = max(highest_mib, memory_mib(victim.pid))
                 await asyncio.sleep(0.1)
             is_over.set()
-        for caller in (*honest, *hostile):
-            caller.writer.transport.abort()
         took_s = sorted(each for task in beats for each in task.result())
         print(
             f"seed {SEED}: {PEERS} hostile peers, memory {before_mib:.0f} MiB, at most "
