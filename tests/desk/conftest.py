@@ -36,7 +36,8 @@ class Served(NamedTuple):
     address: str
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+# Module scope: Playwright keeps an event loop running in this thread while it is open.
 def browser() -> Iterator[Browser]:
     if not (STATIC / "index.html").is_file():
         text = "the desk page is not built; run make setup"
@@ -51,7 +52,7 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared() -> Iterator[Served]:
     """The stand-in behind the shared page."""
     fake = FakeDesk()
@@ -102,7 +103,7 @@ def desk(served: Served) -> FakeDesk:
     return fake
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def shared_page(browser: Browser, shared: Served) -> Iterator[Page]:
     """One page for many tests, its sound enabled; opening one takes longer than most tests."""
     page = browser.new_page(viewport=VIEWPORT)
