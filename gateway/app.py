@@ -8,6 +8,7 @@ then the stores.
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,6 +51,7 @@ REMEMBER_CLOSED_NS = 2 * 86_400 * 10**9  # closed emergencies still known after 
 DRAIN_LIMIT_S = 2.0  # how long the end waits for the sinks
 BOARD_EVERY_S = 1.0
 HEALTH_EVERY_S = 10.0
+OPEN_FILES = 65_536
 FIRST_ROLES = ("dispatcher", "technician", "admin")
 
 
@@ -273,6 +275,14 @@ async def _end(task: "asyncio.Task[None]") -> None:
         await task
 
 
+def allow_many_peers() -> None:
+    """Raise the limit of open files as far as the system lets us: each terminal is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def serve(config: Path) -> None:
     """``pdt-gateway run``: check the settings, serve until SIGTERM or SIGINT."""
     catalog = Catalog.scan()
@@ -280,6 +290,7 @@ def serve(config: Path) -> None:
     logs.set_up(loaded.settings.log.level, loaded.settings.log.format)
     for finding in findings:
         log.warning("settings_note", where=finding.where, text=finding.text)
+    allow_many_peers()
     os.umask(0o077)  # positions and secrets are for this user alone
     gateway_of_site = Gateway(loaded, roster, catalog)
     asyncio.run(run_until_signal(gateway_of_site, _say_where))
