@@ -22,6 +22,7 @@ DEFAULT_TRACK_S = 3600
 SUFFIX = ".geojson"
 MAX_EVENT_TYPES = 10
 LOG_LIMIT = 1000
+LAST_INSTANT = 2**63 - 1  # ns since 1970 as the log keeps them, in the year 2262
 
 _EVENT_TYPE = re.compile(r"[a-z_]{1,40}\Z")
 
@@ -175,6 +176,9 @@ def _instant(text: str | None, name: str) -> Instant | None:
     if text is None:
         return None
     try:
-        return Instant.parse(text)
+        instant = Instant.parse(text)
     except (ValueError, OverflowError):
         raise refusal.invalid(f"{name}: write it like 2026-11-24T03:07:12Z") from None
+    if not 0 <= instant <= LAST_INSTANT:
+        raise refusal.invalid(f"{name}: lies outside of 1970 to 2262")
+    return instant

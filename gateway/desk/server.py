@@ -31,6 +31,7 @@ KEEP_ALIVE_S = 30
 MAX_HEAD = 16 * 1024  # bytes of a request head
 MAX_CONNECTIONS = 400
 BACKLOG = 128
+SEND_BUFFER = 128 * 1024  # bytes
 STOP_S = 1  # what is under way may take this long at the end
 
 
@@ -115,6 +116,8 @@ class Desk:
                 f"desk.listen: cannot listen on {self._host}:{self._port} ({error.strerror}); "
                 "free it or name another port"
             ) from None
+        # Connections inherit it: what the kernel holds for a page that reads not is bounded too.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         self._port = self._socket.getsockname()[1]
         if not is_loopback(self._host) and not self._secure:
             log.warning("desk_without_tls", listen=f"{self._host}:{self._port}")

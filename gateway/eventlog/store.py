@@ -42,9 +42,23 @@ DEFAULT_LINK_S = 3_600.0
 
 T = TypeVar("T")
 
+# What SQLite and its binding say about a value, and not about the file.
+_ROW_FAULTS = (
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.DataError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    UnicodeError,
+)
+
 
 class EventLogError(GatewayError):
     """The desk's log cannot read or write now. The message says which file and why."""
+
+
+class UnusableRowError(EventLogError):
+    """The file works, but a row of the batch will never fit into it."""
 
 
 class EventLog:
@@ -118,8 +132,18 @@ class EventLog:
     # Filled from the outbox.
 
     async def apply(self, rows: Sequence[Row]) -> int:
-        """Write a batch in one commit; returns how many rows were new, 0 for a repeated batch."""
-        return await self._write(lambda connection: writes.apply_rows(connection, rows))
+        """Write a batch in one commit; returns how many rows were new, 0 for a repeated batch.
+
+        Raises UnusableRowError, having written nothing, when one of them cannot be written ever.
+        """
+
+        def write(connection: sqlite3.Connection) -> int:
+            try:
+                return writes.apply_rows(connection, rows)
+            except _ROW_FAULTS as error:
+                raise UnusableRowError(f"{self._file}: {error}") from error
+
+        return await self._write(write)
 
     async def put_emergencies(self, states: Iterable[Emergency]) -> None:
         """Take over states that the outbox knows better: at start, and after repeated frames.

@@ -20,6 +20,7 @@ from gateway.model.identity import EventId
 from gateway.model.quantities import NS_PER_S, Instant
 from gateway.outbox.rows import Row
 
+MAX_INT = 2**63 - 1  # what SQLite keeps: as ns since 1970 the year 2262
 AHEAD_NS = 300 * NS_PER_S  # a fix from further in the future than this has a wrong clock
 
 _PUT_HOLDER = """
@@ -52,9 +53,10 @@ ON CONFLICT DO UPDATE SET phase = excluded.phase, closed_at = excluded.closed_at
 def position_time(event: PositionFix) -> Instant:
     """When the position was true: the receiver's time, unless it lies ahead of ours.
 
-    A report that was stored in the radio is old and right; one from the future is a wrong clock.
+    A report that was stored in the radio is old and right; one from the future, or from before
+    1970, has a wrong clock.
     """
-    if event.fix_at is None or event.fix_at > event.received_at + AHEAD_NS:
+    if event.fix_at is None or not 0 <= event.fix_at <= event.received_at + AHEAD_NS:
         return event.received_at
     return event.fix_at
 
@@ -119,7 +121,7 @@ def _put_position(
             _event_key(event.event_id),
             event.received_at,
             event.fix_valid,
-            event.fix_at,
+            event.fix_at if event.fix_at is not None and 0 <= event.fix_at <= MAX_INT else None,
             event.lat_deg,
             event.lon_deg,
             event.altitude_m,

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from gateway.errors import GatewayError, SinkError
-from gateway.eventlog.store import EventLog
+from gateway.eventlog.store import EventLog, UnusableRowError
 from gateway.outbox.rows import Delivery, Row
 
 
@@ -25,9 +25,28 @@ class DeskSink:
         await asyncio.Event().wait()
 
     async def deliver(self, rows: Sequence[Row]) -> Delivery:
-        """Write one batch; raises SinkError when the log cannot take it now."""
+        """Write one batch; raises SinkError when the log cannot take it now.
+
+        A row that can never be written is set aside with its reason, so that it holds up no other.
+        """
         try:
             await self._eventlog.apply(rows)
+        except UnusableRowError:
+            return await self._one_by_one(rows)
         except GatewayError as error:
             raise SinkError(f"desk log: {error}") from error
         return Delivery(accepted=[row.seq for row in rows])
+
+    async def _one_by_one(self, rows: Sequence[Row]) -> Delivery:
+        accepted: list[int] = []
+        rejected: dict[int, str] = {}
+        for row in rows:
+            try:
+                await self._eventlog.apply([row])
+            except UnusableRowError as error:
+                rejected[row.seq] = str(error)
+            except GatewayError as error:
+                raise SinkError(f"desk log: {error}") from error
+            else:
+                accepted.append(row.seq)
+        return Delivery(accepted=accepted, rejected=rejected)

@@ -72,7 +72,7 @@ def test_a_damaged_file_never_stops_the_desk_and_is_never_deleted(tmp_path: Path
             folder.mkdir()
             file = folder / "desk.db"
             file.write_bytes(original.read_bytes())
-            _wreck(file, seed % 4, random.Random(seed))  # noqa: S311 - a reproducible wreck
+            _wreck(file, seed % 4, random.Random(seed))
             wrecked = file.read_bytes()
             if await opens_and_works(file):
                 found += 1

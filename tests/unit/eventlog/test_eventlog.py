@@ -15,6 +15,7 @@ from gateway.eventlog.schema import MIGRATIONS
 from gateway.eventlog.store import EventLog, EventLogError
 from gateway.model.emergency import raised as begin
 from gateway.model.events import AnyEvent, event_from_json
+from gateway.model.quantities import Instant
 from gateway.sinks.desk import DeskSink
 from tests.support.desk_rows import T0, at, closed, ended, fix, raised, rows, taken, text
 
@@ -257,13 +258,45 @@ def test_a_batch_that_fails_leaves_nothing_and_is_a_sink_error(file: Path) -> No
     async def body(log: EventLog, _clock: ManualClock) -> None:
         assert log._connection is not None
         log._connection.execute(
-            "CREATE TRIGGER full BEFORE INSERT ON emergency BEGIN SELECT RAISE(ABORT, 'no'); END"
+            f"PRAGMA max_page_count = {len(file.read_bytes()) // 4096}"  # as if the disk were full
         )
-        with pytest.raises(SinkError, match=r"desk\.db: no"):
-            await DeskSink(log).deliver(rows(text(1, "一"), raised(2)))
+        with pytest.raises(SinkError, match=r"desk\.db: .*full"):
+            await DeskSink(log).deliver(rows(text(1, "一" * 50_000), raised(2)))
         assert not await log.events()
-        log._connection.execute("DROP TRIGGER full")
+        log._connection.execute("PRAGMA max_page_count = 100000")
         assert await log.apply(rows(text(1, "一"), raised(2))) == 2
+
+    with_log(file, body)
+
+
+def test_a_row_that_never_fits_is_set_aside_and_holds_up_no_other(file: Path) -> None:
+    async def body(log: EventLog, _clock: ManualClock) -> None:
+        broken = msgspec.structs.replace(fix(2), satellites=2**70)
+        delivery = await DeskSink(log).deliver(rows(fix(1), broken, fix(3)))
+        assert list(delivery.accepted) == [1, 3]
+        assert list(delivery.rejected) == [2]
+        assert "too large" in delivery.rejected[2]
+        assert len((await log.track("mobile-1-a", at(0), at(9), 9)).points) == 2
+
+    with_log(file, body)
+
+
+@pytest.mark.parametrize(
+    "fix_at",
+    [
+        Instant.parse("9998-01-01T00:00:00Z"),
+        Instant.parse("1600-01-01T00:00:00Z"),
+        Instant(-1),
+    ],
+)
+def test_a_time_outside_of_all_calendars_is_stored_as_when_it_came(
+    file: Path, fix_at: Instant
+) -> None:
+    async def body(log: EventLog, _clock: ManualClock) -> None:
+        await log.apply(rows(msgspec.structs.replace(fix(5), fix_at=fix_at)))
+        (point,) = (await log.track("mobile-1-a", at(0), at(9), 9)).points
+        assert point.at == at(5)
+        assert point.fix.fix_at is None
 
     with_log(file, body)
 
