@@ -110,6 +110,7 @@ class Engine:
         except BaseException:
             self._lock.release()
             raise
+        self._shorten_log()  # or a gateway that dies young would leave each heir a longer one
         self.gate.open_reserve()
 
     def close(self) -> None:
