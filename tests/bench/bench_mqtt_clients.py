@@ -151,10 +151,16 @@ async def with_paho_socket(port: int, rows: list[Row], protocol: str) -> Run:
         acknowledged += 1
         room.set()
 
+    def closed(_client: Client, _data: Any, sock: Any) -> None:
+        loop.remove_reader(sock)
+
+    def written(_client: Client, _data: Any, sock: Any) -> None:
+        loop.remove_writer(sock)
+
     client.on_socket_open = opened
-    client.on_socket_close = lambda _client, _data, sock: loop.remove_reader(sock)
+    client.on_socket_close = closed
     client.on_socket_register_write = lambda _c, _d, sock: loop.add_writer(sock, client.loop_write)
-    client.on_socket_unregister_write = lambda _c, _d, sock: loop.remove_writer(sock)
+    client.on_socket_unregister_write = written
     client.on_connect = lambda *_: connected.set()
     client.on_publish = published
     client.connect("127.0.0.1", port)
