@@ -111,7 +111,7 @@ def test_a_close_that_does_not_fit_is_refused_in_our_form(tmp_path: Path) -> Non
     async def body(here: World) -> None:
         emergency_id = await here.press()
         person = await here.person("dispatcher")
-        for sent in (
+        unfit: tuple[Any, ...] = (
             {},
             {"verdict": "maybe"},
             {"verdict": True},
@@ -119,7 +119,8 @@ def test_a_close_that_does_not_fit_is_refused_in_our_form(tmp_path: Path) -> Non
             {"verdict": "true", "by": "somebody else"},
             [],
             "true",
-        ):
+        )
+        for sent in unfit:
             answer = await person.post(f"/api/emergencies/{emergency_id}/close", sent)
             assert (answer.status_code, answer.json()["error"]) == (400, "invalid"), sent
         assert not here.gateway.acts
