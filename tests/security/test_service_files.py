@@ -1,0 +1,116 @@
+"""The service runs without rights: what config/pdt-gateway.service and the udev rules must say."""
+
+import re
+import shutil
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REASON, find_tool
+
+CONFIG = Path(__file__).resolve().parents[2] / "config"
+UNIT = CONFIG / "pdt-gateway.service"
+RULES = CONFIG / "99-pdt-serial.rules"
+
+# directive: the values it must have, all of them and no other (threat T5)
+HARDENED = {
+    "NoNewPrivileges": ["yes"],
+    "ProtectSystem": ["strict"],
+    "ProtectHome": ["yes"],
+    "PrivateTmp": ["yes"],
+    "DevicePolicy": ["closed"],
+    "DeviceAllow": ["char-ttyUSB rw", "char-ttyACM rw", "char-ttyS rw"],
+    "CapabilityBoundingSet": [""],
+    "AmbientCapabilities": [""],
+    "User": ["pdt-gateway"],
+    "Group": ["pdt-gateway"],
+    "StateDirectory": ["pdt-gateway"],
+    "StateDirectoryMode": ["0700"],
+    "UMask": ["0077"],
+    "RestrictAddressFamilies": ["AF_INET AF_INET6 AF_UNIX"],
+    "RestrictNamespaces": ["yes"],
+    "RestrictSUIDSGID": ["yes"],
+    "LockPersonality": ["yes"],
+    "MemoryDenyWriteExecute": ["yes"],
+    "SystemCallArchitectures": ["native"],
+    "SystemCallFilter": ["@system-service", "~@privileged @resources"],
+    "ProtectKernelModules": ["yes"],
+    "ProtectKernelTunables": ["yes"],
+    "ProtectControlGroups": ["yes"],
+    "LimitCORE": ["0"],
+}
+
+
+def directives() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for line in UNIT.read_text(encoding="utf-8").splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            found[key].append(value)
+    return found
+
+
+@pytest.mark.parametrize("name", HARDENED)
+def test_the_unit_takes_this_right_away(name: str) -> None:
+    assert directives()[name] == HARDENED[name]
+
+
+def test_memory_tasks_and_files_are_bounded() -> None:
+    found = directives()
+    (memory,) = found["MemoryMax"]
+    assert re.fullmatch(r"\d+M", memory)
+    assert int(memory[:-1]) <= 512
+    assert int(found["TasksMax"][0]) <= 256
+    assert int(found["LimitNOFILE"][0]) >= 2 * 2_000  # two listeners full of peers
+
+
+def test_it_starts_again_for_ever_but_not_with_wrong_settings() -> None:
+    found = directives()
+    assert found["Restart"] == ["always"]
+    assert found["StartLimitIntervalSec"] == ["0"]
+    assert found["RestartPreventExitStatus"] == ["2"]
+
+
+def test_systemd_knows_every_directive_and_rates_the_unit_well(tmp_path: Path) -> None:
+    tool = find_tool("systemd-analyze")
+    if tool is None:
+        pytest.skip(REASON.format(tool="systemd-analyze"))
+    here = tmp_path / UNIT.name
+    text = UNIT.read_text(encoding="utf-8")
+    program = shutil.which("true")
+    here.write_text(re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={program}", text), encoding="utf-8")
+    verified = subprocess.run(
+        [tool, "verify", here], capture_output=True, text=True, timeout=60, check=False
+    )
+    said = [line for line in verified.stderr.splitlines() if UNIT.name in line]
+    assert not said
+    rated = subprocess.run(
+        [tool, "security", "--offline=true", "--threshold=20", here],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert rated.returncode == 0, rated.stdout[-400:]
+
+
+RULE = re.compile(r'([A-Z_]+(\{\w+\})?(==|!=|\+=|:=|=)"[^"]*"(, |$))+')
+
+
+def test_every_udev_rule_is_one_line_of_matches_and_assignments() -> None:
+    lines = RULES.read_text(encoding="utf-8").splitlines()
+    rules = [line for line in lines if line and not line.startswith("# ") and line != "#"]
+    assert len(rules) > 5
+    for rule in rules:
+        assert RULE.fullmatch(rule.removeprefix("#")), rule
+
+
+def test_a_port_is_named_by_what_the_adapter_is_and_given_to_one_group() -> None:
+    text = RULES.read_text(encoding="utf-8")
+    named = [line for line in text.splitlines() if 'SYMLINK+="pdt/' in line]
+    assert named
+    for rule in named:
+        assert "ATTRS{idVendor}==" in rule
+        assert "ATTRS{idProduct}==" in rule
+        assert rule.endswith('TAG+="pdt"')
+    assert 'GROUP="dialout", MODE="0660"' in text
+    assert "0666" not in text
