@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -134,6 +135,9 @@ class Gateway:
             self.outbox.register_sink(sink.name)
         dispatcher = Dispatcher(self.outbox, self.sinks, self.clock, new_pauses=Backoff)
         self.facts.dispatcher = dispatcher
+        for sink in self.sinks:
+            if isinstance(sink, Returns):
+                sink.on_open = partial(dispatcher.retry, sink.name)
         self.outbox.on_state(lambda _state, _why: self.bus.publish("gateway", ""))
         since = Instant(max(0, self.clock.now() - REMEMBER_CLOSED_NS))
         self.book.load(self.outbox.recent_emergencies(since))
@@ -152,7 +156,10 @@ class Gateway:
     ) -> None:
         refresh = keep_time(self.clock, BOARD_EVERY_S, self.board.refresh)
         beat = keep_time(self.clock, HEALTH_EVERY_S, lambda: self.bus.publish("gateway", ""))
-        background = [
+        background: list[asyncio.Task[None]] = []  # ended in reverse: sinks before their broker
+        if self.broker is not None:
+            background.append(group.create_task(self.broker.run(), name="embedded broker"))
+        background += [
             group.create_task(self.lag.run(), name="loop lag"),
             group.create_task(refresh, name="board clock"),
             group.create_task(beat, name="health beat"),
@@ -160,8 +167,6 @@ class Gateway:
             group.create_task(dispatcher.run(), name="dispatcher"),
             *(group.create_task(sink.run(), name=f"sink {sink.name}") for sink in self.sinks),
         ]
-        if self.broker is not None:
-            background.append(group.create_task(self.broker.run(), name="embedded broker"))
         followers = [sink for sink in self.sinks if isinstance(sink, Follows)]
         if followers:
             background.append(group.create_task(self._tell(followers), name="tell sinks"))
@@ -266,6 +271,13 @@ class Follows(Protocol):
     def changed(self, kind: Kind, key: str) -> None:
         """``key`` has a new state."""
         ...
+
+
+@runtime_checkable
+class Returns(Protocol):
+    """A sink that says when its far end is back, so that the backlog need not wait for a pause."""
+
+    on_open: Callable[[], None]
 
 
 async def _end(task: "asyncio.Task[None]") -> None:

@@ -175,7 +175,9 @@ class MqttSink:
         event = row.event
         if isinstance(event, PositionFix):
             topic = self.topics.fix(owner_of(event.unit_id, event.radio_id))
-            return Message(topic, row.payload, self._fix_qos, retain=True)
+            # A point from a radio's memory is told, and does not take the newest one's place.
+            is_newest = event.trigger != "stored"
+            return Message(topic, row.payload, self._fix_qos, retain=is_newest)
         return Message(self.topics.event(_type_of(event)), row.payload)
 
     def _touched(self, rows: Sequence[Row]) -> set[str]:

@@ -95,6 +95,23 @@ def test_each_event_goes_where_the_contract_says(tmp_path: Path, protocol: str) 
     asyncio.run(scenario())
 
 
+def test_a_point_from_a_radios_memory_does_not_replace_the_newest_one(tmp_path: Path) -> None:
+    newest, late = fix(1, 7), fix(1, 3, trigger="stored")
+
+    async def scenario() -> None:
+        with Mosquitto(tmp_path) as broker, Listener(broker.port) as listener:
+            async with running(make_sink(tmp_path, broker.port, States())) as sink:
+                await sink.deliver([row(1, newest), row(2, late)])
+                topic = f"{BASE}/unit/u1/fix"
+                await asyncio.to_thread(
+                    listener.wait_for, lambda heard: sum(m.topic == topic for m in heard) == 2
+                )
+            kept = await asyncio.to_thread(retained, broker.port, topic)
+            assert event_from_json(kept[topic]) == newest
+
+    asyncio.run(scenario())
+
+
 def test_fixes_go_out_with_the_qos_of_the_settings(tmp_path: Path) -> None:
     async def scenario() -> None:
         with Mosquitto(tmp_path) as broker, Listener(broker.port) as listener:
