@@ -88,6 +88,7 @@ class Engine:
         self._saved: dict[CursorKey, int] = {}
         self._aside: deque[SetAside] = deque()
         self._log_bytes = 0
+        self._commit_begun: float | None = None
         self._suspicion = ""
         self._is_open = False
         self._last_replaced: float | None = None
@@ -146,16 +147,16 @@ class Engine:
         if not any(write.event or write.emergency for write in writes):
             return Outcome(lane, writes, [None] * len(writes), [])
         refusal = self.gate.refusal(lane)
-        if refusal is None:
+        tries = 0
+        while refusal is None or (tries == 1 and self._is_worth_a_second_try(lane, refusal)):
+            tries += 1
+            self._commit_begun = self._pace.monotonic()
             try:
                 return self._commit(lane, writes)
             except SqlError as error:
                 refusal = self._failed(error, lane)
-            if self._is_worth_a_second_try(lane, refusal):
-                try:
-                    return self._commit(lane, writes)
-                except SqlError as error:
-                    refusal = self._failed(error, lane)
+            finally:
+                self._commit_begun = None
         self.counts.failed[lane.name.lower()] += len(writes)
         return Outcome(lane, writes, [refusal] * len(writes), [])
 
@@ -190,7 +191,6 @@ class Engine:
             except _UNENCODABLE as error:
                 errors[place] = StoreError(f"not stored: it cannot be written as JSON ({error})")
         self._seq = seq  # a number is never used twice, also when nothing comes of it
-        started = self._pace.monotonic()
         if states:
             with transaction(self.tables.db):
                 self._put_states(states, errors)
@@ -199,7 +199,7 @@ class Engine:
         elif rows:
             self.tables.append(lane, rows, self._clock.now())
         if states or rows:
-            self._committed(lane, rows, len(states), started)
+            self._committed(lane, rows, len(states))
         failures = sum(error is not None for error in errors)
         if failures:
             self.counts.failed[lane.name.lower()] += failures
@@ -216,10 +216,10 @@ class Engine:
                     f"not stored: emergency {state.emergency_id!r:.100} is not in the outbox"
                 )
 
-    def _committed(self, lane: Lane, rows: list[Row], states: int, started: float) -> None:
+    def _committed(self, lane: Lane, rows: list[Row], states: int) -> None:
         counts = self.counts
         counts.commits += 1
-        counts.last_commit_s = self._pace.monotonic() - started
+        counts.last_commit_s = self.commit_running_s()
         counts.stored[lane.name.lower()] += len(rows)
         self._log_bytes += (3 + 2 * states) * 4096 + sum(len(row.payload) for row in rows)
         self.gate.succeeded()
@@ -368,6 +368,11 @@ class Engine:
                 oldest_age_s=max(ages),
             )
         return found
+
+    def commit_running_s(self) -> float:
+        """How long the commit that is being made has taken so far, 0 where there is none."""
+        begun = self._commit_begun
+        return 0.0 if begun is None else self._pace.monotonic() - begun
 
     @property
     def last_seq(self) -> int:

@@ -19,7 +19,7 @@ from gateway.outbox.database import (
 )
 from gateway.outbox.pages import PAGE
 from gateway.outbox.rows import Lane
-from gateway.outbox.salvage import Found, move_aside, replayed, restore, scan
+from gateway.outbox.salvage import Found, move_aside, replayed, restore, scan, sync_folder
 from gateway.outbox.schema import check_tables, migrate
 from gateway.outbox.tables import Tables
 
@@ -107,6 +107,7 @@ def _make(path: Path) -> None:
     """An empty file that only the service can read, before SQLite makes one that others can."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        sync_folder(path.parent)
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be written ({error.strerror}); "

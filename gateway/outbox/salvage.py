@@ -126,12 +126,17 @@ def move_aside(path: Path, now: Instant) -> Path:
         source = path.with_name(path.name + suffix)
         if source.exists():
             source.rename(target.with_name(target.name + suffix))
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
     return target
+
+
+def sync_folder(folder: Path) -> None:
+    """Make new and renamed files of a folder last; raises OSError."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def replayed(rows: dict[int, Row]) -> dict[EventId, tuple[int, Emergency]]:

@@ -40,6 +40,7 @@ class OutboxStats:
 
     ``waiting`` are writes not settled yet, ``refused`` those that found their queue full, both by
     lane. ``set_aside`` and ``lag`` are by sink. ``damage`` says what became of damaged files.
+    ``commit_running_s`` grows while the disk does not return from a commit, and is 0 otherwise.
     """
 
     state: GateState
@@ -51,6 +52,7 @@ class OutboxStats:
     commits: int
     failed_commits: int
     last_commit_s: float
+    commit_running_s: float
     last_error: str
     used_bytes: int
     expired: int

@@ -99,10 +99,14 @@ class Outbox:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to accept writes; everything is settled on ``loop``."""
         self._loop = loop
+        if self.state != "accepting":
+            self._tell_state(self.state, self._engine.gate.why)
 
     async def close(self) -> None:
         """Commit and settle what is queued, then let go of the file."""
         self._is_closing = True
+        if not self._worker.is_running:
+            return
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         await self._reader.close()
@@ -215,6 +219,7 @@ class Outbox:
             commits=counts.commits,
             failed_commits=counts.failed_commits,
             last_commit_s=counts.last_commit_s,
+            commit_running_s=engine.commit_running_s(),
             last_error=counts.last_error,
             used_bytes=counts.used_bytes,
             expired=counts.expired,

@@ -96,6 +96,11 @@ class Worker:
         self._thread.start()
         self._opened.result()
 
+    @property
+    def is_running(self) -> bool:
+        """False before ``open``, after a failed one, and after the end."""
+        return self._thread.is_alive()
+
     def put(self, lane: Lane, queued: Queued) -> None:
         """Queue a write; never blocks."""
         queue = self.queues[lane]

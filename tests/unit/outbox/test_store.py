@@ -11,6 +11,7 @@ from gateway.clock import ManualClock
 from gateway.errors import ConfigError, StoreError
 from gateway.model import emergency as transitions
 from gateway.model.events import EmergencyClosed, EmergencyEnded
+from gateway.outbox.reserve import Reserve
 from gateway.outbox.rows import Lane, Row
 from gateway.outbox.store import Outbox
 from gateway.settings import OutboxSettings
@@ -308,5 +309,55 @@ def test_numbers_go_on_after_a_restart_even_if_every_row_is_gone(tmp_path: Path)
             outbox.submit(answers.event(fix(2)))
             await answers.wait(2)
             assert outbox.last_seq(Lane.TELEMETRY) > first
+
+    asyncio.run(story())
+
+
+def test_an_emergency_that_is_raised_again_is_written_anew(tmp_path: Path) -> None:
+    async def story() -> None:
+        answers = Answers()
+        event = press(1)
+        again = press(1, radio=1)
+        async with running(tmp_path / "outbox.db") as outbox:
+            outbox.submit(answers.raising(event, "first"))
+            outbox.submit(
+                answers.update(
+                    transitions.refreshed(transitions.raised(event), again), "second", again
+                )
+            )
+            await answers.wait(2)
+            assert answers.failed == []
+            (state,) = outbox.open_emergencies()
+            assert state.frames == 2
+
+    asyncio.run(story())
+
+
+def test_an_outbox_that_could_not_be_opened_can_be_closed(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with running(tmp_path / "outbox.db"):
+            second = Outbox(tmp_path / "outbox.db", SMALL, ManualClock())
+            with pytest.raises(StoreError):
+                second.open()
+            await second.close()
+        never_opened = Outbox(tmp_path / "outbox.db", SMALL, ManualClock())
+        await never_opened.close()
+
+    asyncio.run(story())
+
+
+def test_a_state_that_is_not_normal_at_the_start_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Reserve, "free_bytes", lambda _self: 1000)
+
+    async def story() -> None:
+        told: list[str] = []
+        outbox = Outbox(tmp_path / "outbox.db", SMALL, ManualClock())
+        outbox.on_state(lambda state, _why: told.append(state))
+        outbox.open()
+        outbox.start(asyncio.get_running_loop())
+        assert told == ["reserve_used"]
+        await outbox.close()
 
     asyncio.run(story())
