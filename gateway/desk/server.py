@@ -85,12 +85,18 @@ class Desk:
         )
         self.app = build_app(self.services)
         self._socket: socket.socket | None = None
+        self._server: _Server | None = None
         self._is_up = asyncio.Event()
 
     @property
     def address(self) -> tuple[str, int]:
         """Where it listens; the real port once bound, where port 0 was asked for too."""
         return self._host, self._port
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._server.server_state.connections) if self._server is not None else 0
 
     @property
     def url(self) -> str:
@@ -131,7 +137,7 @@ class Desk:
         self.bind()
         listening = self._socket
         assert listening is not None  # noqa: S101 - bind() has just made it
-        server = _Server(_config(self.app))
+        server = self._server = _Server(_config(self.app))
         try:
             await self.services.passwords.start()
             async with asyncio.TaskGroup() as group:

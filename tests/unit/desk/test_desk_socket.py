@@ -123,7 +123,11 @@ def test_a_stream_that_is_left_is_forgotten(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_signing_out_ends_the_streams_of_that_session(tmp_path: Path) -> None:
+def test_signing_out_ends_the_streams_of_that_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "HEARTBEAT_S", 1000.0)  # at once, not with a heartbeat
+
     async def main() -> None:
         async with (
             served(tmp_path) as here,
@@ -188,6 +192,7 @@ def test_a_viewer_that_does_not_read_is_cut_off_and_others_do_not_notice(
             assert here.desk.hub.viewers == 1
             here.gateway.press()
             await messages.next("emergency")
+            await _until(lambda: here.desk.connections == 1)  # though it has still not read
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
                 await silent.readexactly(64 * 1024 * 1024)
 
