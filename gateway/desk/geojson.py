@@ -1,10 +1,12 @@
 """Units, sites and tracks as GeoJSON (RFC 7946): WGS-84, longitude first, no ``crs`` member."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal, cast
 
 import msgspec
+from litestar import Response
 
 from gateway.eventlog.queries import Track, TrackPoint
 from gateway.model.quantities import Instant
@@ -12,7 +14,23 @@ from gateway.model.views import SiteView, UnitView
 
 GAP_S = 300.0  # a line is cut where this long or longer there is no fix
 
+MEDIA_TYPE = "application/geo+json"
+
 Json = dict[str, Any]
+
+
+class GeoJson(msgspec.Struct, frozen=True):
+    """A feature collection, for the API's description."""
+
+    type: Literal["FeatureCollection"]
+    features: list[Json]
+
+
+async def answer(build: Callable[[], Json]) -> Response[GeoJson]:
+    """Build and encode on a thread: ten thousand points take a tenth of a second."""
+    body = await asyncio.to_thread(lambda: msgspec.json.encode(build()))
+    # The framework sends bytes as they are; the type is what they hold.
+    return cast("Response[GeoJson]", Response(body, media_type=MEDIA_TYPE))
 
 
 def units(views: Sequence[UnitView]) -> Json:

@@ -10,6 +10,7 @@ from litestar.types import ASGIApp
 
 from gateway.desk import geojson, refusal
 from gateway.desk.base_map import MEDIA_TYPES, UnsatisfiableError, read_piece
+from gateway.desk.geojson import GeoJson, answer
 from gateway.desk.hub import link_sight, seen_links
 from gateway.desk.payloads import Health, Links, Rejects, State
 from gateway.desk.services import Desk, Who, base_map, current_state, map_kind
@@ -58,14 +59,16 @@ async def stream(desk: Desk, who: Who) -> ASGIApp:
     return StreamAnswer(desk.hub.stream(who.session.token_hash, link_sight(who.roles)))
 
 
-async def units_geojson(desk: Desk) -> Response[dict[str, Any]]:
+async def units_geojson(desk: Desk) -> Response[GeoJson]:
     """Every unit as a GeoJSON feature."""
-    return _geojson(geojson.units(desk.live.units()))
+    views = desk.live.units()
+    return await answer(lambda: geojson.units(views))
 
 
-async def sites_geojson(desk: Desk) -> Response[dict[str, Any]]:
+async def sites_geojson(desk: Desk) -> Response[GeoJson]:
     """Every key site as a GeoJSON feature."""
-    return _geojson(geojson.sites(desk.live.sites()))
+    views = desk.live.sites()
+    return await answer(lambda: geojson.sites(views))
 
 
 async def links(desk: Desk, who: Who) -> Links:
@@ -112,7 +115,3 @@ async def openapi(request: AnyRequest) -> Response[bytes]:
     """This API's own description; made at the first question, which takes a second, on a thread."""
     document = await asyncio.to_thread(request.app.state["openapi"])
     return Response(document, media_type="application/json")
-
-
-def _geojson(body: dict[str, Any]) -> Response[dict[str, Any]]:
-    return Response(body, media_type="application/geo+json")

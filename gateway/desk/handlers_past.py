@@ -1,13 +1,14 @@
 """Emergencies and history: what happened, and what a dispatcher does about it."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from litestar import Response
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from gateway.desk import geojson, refusal
+from gateway.desk.geojson import GeoJson, answer
 from gateway.desk.guard import Principal, history_scope
 from gateway.desk.payloads import Close, Emergencies, Events, NumberedEvent
 from gateway.desk.services import Address, Desk, Services, Who
@@ -67,8 +68,8 @@ async def track(
     name: FromPath[str],
     start: Annotated[str | None, QueryParameter(name="from")] = None,
     end: Annotated[str | None, QueryParameter(name="to")] = None,
-    limit: Annotated[int, QueryParameter(ge=2, le=10_000)] = 2000,
-) -> Response[dict[str, Any]]:
+    limit: Annotated[int, QueryParameter(ge=2, le=5000)] = 2000,
+) -> Response[GeoJson]:
     """Where a unit or radio has been, thinned to ``limit`` points."""
     if not name.endswith(SUFFIX):
         raise refusal.not_found()
@@ -81,9 +82,7 @@ async def track(
     found = await desk.eventlog.track(subject, scope.since, until, limit, scope.team)
     detail = f"{scope.since.text()} to {until.text()}, {len(found.points)} points"
     await desk.audit(who.name, "track_read", subject, address=address, detail=detail)
-    return Response(
-        geojson.track(subject, scope.since, until, found), media_type="application/geo+json"
-    )
+    return await answer(lambda: geojson.track(subject, scope.since, until, found))
 
 
 async def events(

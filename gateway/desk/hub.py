@@ -8,6 +8,7 @@ cut off and comes back to a fresh snapshot.
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Literal
 
 import msgspec
@@ -29,6 +30,7 @@ FLUSH_S = 0.5  # units and links are told at most this often
 HEARTBEAT_S = 5.0
 MAX_QUEUED = 1024 * 1024  # bytes waiting for one viewer
 UNITS_A_MESSAGE = 200  # about 80 KiB
+UNITS_A_FLUSH = 1000
 MAX_VIEWERS = 100
 MAX_VIEWERS_A_SESSION = 8
 
@@ -192,10 +194,7 @@ class Hub:
 
     def _flush(self) -> None:
         self._flush_gateway()
-        if self._unit_keys:
-            keys, self._unit_keys = self._unit_keys, {}
-            if self._viewers:
-                self._flush_units(keys)
+        self._flush_units()
         if self._link_ids:
             ids, self._link_ids = self._link_ids, {}
             links = [link for link in self._live.links() if link.link_id in ids]
@@ -212,7 +211,13 @@ class Hub:
             self._tell(_message("gateway", {"gateway": gateway, "audit_ok": audit_ok}))
         self._told_gateway = now_told
 
-    def _flush_units(self, keys: Iterable[str]) -> None:
+    def _flush_units(self) -> None:
+        """Oldest changes first, and not more at once than a viewer's queue can hold."""
+        keys = list(islice(self._unit_keys, UNITS_A_FLUSH))
+        for key in keys:
+            del self._unit_keys[key]
+        if not self._viewers:
+            return
         views = [view for key in keys if (view := self._live.unit(key)) is not None]
         for start in range(0, len(views), UNITS_A_MESSAGE):
             self._tell(_message("units", {"units": views[start : start + UNITS_A_MESSAGE]}))

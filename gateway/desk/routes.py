@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gateway.desk import handlers_admin, handlers_live, handlers_past, handlers_session
+from gateway.desk.geojson import MEDIA_TYPE
 from gateway.eventlog.accounts import ROLES, Role
 
 Access = Literal["public", "roles", "local_or_roles"]
@@ -34,6 +35,7 @@ class Route:
     status: int = 200
     keeps_awake: bool = True
     is_described: bool = True
+    media_type: str = "application/json"
 
 
 NOBODY = frozenset[Role]()
@@ -42,7 +44,14 @@ PAGES = "/"  # stands for the list of the built page's files
 ROUTES: Sequence[Route] = (
     Route("GET", PAGES, NOBODY, handlers_live.page, access="public", is_described=False),
     Route("GET", "/healthz", NOBODY, handlers_live.health, access="public"),
-    Route("GET", "/metrics", TECHNICIAN, handlers_live.metrics, access="local_or_roles"),
+    Route(
+        "GET",
+        "/metrics",
+        TECHNICIAN,
+        handlers_live.metrics,
+        access="local_or_roles",
+        media_type="text/plain",
+    ),
     Route("GET", "/api/openapi.json", NOBODY, handlers_live.openapi, access="public"),
     Route("GET", "/api/me", NOBODY, handlers_session.me, access="public", keeps_awake=False),
     Route("POST", "/api/sign-in", NOBODY, handlers_session.sign_in, access="public"),
@@ -50,10 +59,31 @@ ROUTES: Sequence[Route] = (
     Route("POST", "/api/sign-out", ANY, handlers_session.sign_out, status=204),
     Route("POST", "/api/me/password", ANY, handlers_session.set_password, status=204),
     Route("GET", "/api/state", ANY, handlers_live.state, keeps_awake=False),
-    Route("GET", "/api/stream", ANY, handlers_live.stream, keeps_awake=False),
-    Route("GET", "/api/units.geojson", ANY, handlers_live.units_geojson, keeps_awake=False),
-    Route("GET", "/api/sites.geojson", ANY, handlers_live.sites_geojson, keeps_awake=False),
-    Route("GET", "/api/track/{name:str}", ANY, handlers_past.track),
+    Route(
+        "GET",
+        "/api/stream",
+        ANY,
+        handlers_live.stream,
+        keeps_awake=False,
+        media_type="text/event-stream",
+    ),
+    Route(
+        "GET",
+        "/api/units.geojson",
+        ANY,
+        handlers_live.units_geojson,
+        keeps_awake=False,
+        media_type=MEDIA_TYPE,
+    ),
+    Route(
+        "GET",
+        "/api/sites.geojson",
+        ANY,
+        handlers_live.sites_geojson,
+        keeps_awake=False,
+        media_type=MEDIA_TYPE,
+    ),
+    Route("GET", "/api/track/{name:str}", ANY, handlers_past.track, media_type=MEDIA_TYPE),
     Route("GET", "/api/events", ANY, handlers_past.events),
     Route("GET", "/api/emergencies", ANY, handlers_past.emergencies),
     Route("POST", "/api/emergencies/{emergency_id:str}/take", DISPATCHER, handlers_past.take),

@@ -100,6 +100,7 @@ def _handler(route: Route, pages: Sequence[str]) -> HTTPRouteHandler:
     return decorate(
         list(pages) if route.path == PAGES else route.path,
         status_code=route.status,
+        media_type=route.media_type,
         opt={"route": route},
         include_in_schema=route.is_described,
         summary=(route.handler.__doc__ or "").partition("\n")[0],
