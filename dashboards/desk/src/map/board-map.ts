@@ -18,7 +18,7 @@ import { drawHeading, drawSite, drawSymbol, pixels } from "./symbols";
 maplibregl.setWorkerUrl(workerUrl);
 
 export type Box = [west: number, south: number, east: number, north: number];
-export type Layer = "base" | "graticule" | "rings" | "sites" | "trails" | "units";
+export type Layer = "base" | "graticule" | "rings" | "sites" | "live";
 
 const IMAGE_SCALE = 2;
 const CLOSE_ZOOM = 16;
@@ -36,6 +36,8 @@ export class BoardMap {
   readonly #events: MapEvents;
   readonly #data = new Map<Layer, GeoJSON.FeatureCollection>();
   readonly #rings = new Map<string, maplibregl.Marker>();
+  #setAtMs: number | undefined;
+  #drawingMs = 0;
   #ready = false;
   #touched = false;
   #first: Box | undefined;
@@ -71,7 +73,14 @@ export class BoardMap {
   /** Replace the data of one source. */
   set(layer: Layer, data: GeoJSON.FeatureCollection): void {
     this.#data.set(layer, data);
-    if (this.#ready) this.#write(layer, data);
+    if (!this.#ready) return;
+    this.#setAtMs ??= performance.now();
+    this.#write(layer, data);
+  }
+
+  /** How long the last change took until it was on the screen; long without a graphics card. */
+  get drawingMs(): number {
+    return this.#drawingMs;
   }
 
   /** The base map, or none: then the graticule shows where we are. */
@@ -155,6 +164,10 @@ export class BoardMap {
     container.addEventListener("wheel", touch, { capture: true, passive: true });
     container.addEventListener("keydown", touch, { capture: true });
     this.#map.on("move", () => this.#events.moved());
+    this.#map.on("idle", () => {
+      if (this.#setAtMs !== undefined) this.#drawingMs = performance.now() - this.#setAtMs;
+      this.#setAtMs = undefined;
+    });
     this.#map.on("moveend", () => this.#drawGraticule());
     // A banner makes the map smaller; an untouched view goes on showing the whole town.
     this.#map.on("resize", () => {

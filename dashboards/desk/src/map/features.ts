@@ -33,8 +33,13 @@ function line(points: readonly Point[], properties: Record<string, unknown>): Fe
   return { type: "Feature", properties, geometry: { type: "LineString", coordinates } };
 }
 
+/** Everything that moves, as one source: two would be drawn twice as often. */
+export function liveOf(desk: Desk): GeoJSON.FeatureCollection {
+  return collection([...trailsOf(desk), ...unitsOf(desk)]);
+}
+
 /** Every unit that has a place; one without is in the list only, never at 0, 0. */
-export function unitsOf(desk: Desk): GeoJSON.FeatureCollection {
+function unitsOf(desk: Desk): Feature[] {
   const { board } = desk;
   const features: Feature[] = [];
   for (const [key, unit] of board.units) {
@@ -60,11 +65,11 @@ export function unitsOf(desk: Desk): GeoJSON.FeatureCollection {
       }),
     );
   }
-  return collection(features);
+  return features;
 }
 
 /** The last minutes of the selected unit and of every unit in an emergency. */
-export function trailsOf(desk: Desk): GeoJSON.FeatureCollection {
+function trailsOf(desk: Desk): Feature[] {
   const { board } = desk;
   const colours = new Map<string, string>();
   const selected = desk.selected;
@@ -76,7 +81,7 @@ export function trailsOf(desk: Desk): GeoJSON.FeatureCollection {
     for (const piece of pieces(trail)) features.push(line(piece, { colour }));
     for (const each of trail.slice(0, -1)) features.push(point(each, { colour }));
   }
-  return collection(features);
+  return features;
 }
 
 /** A trail cut where nothing was heard for long: nobody knows which way was taken. */

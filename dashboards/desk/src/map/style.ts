@@ -36,12 +36,12 @@ function width(near: number, far: number): ExpressionSpecification {
 }
 
 const BASE_LAYERS: LayerSpecification[] = [
-  { id: "park", source: "base", type: "fill", filter: of("park"), paint: { "fill-color": "#15301f" } },
-  { id: "block", source: "base", type: "fill", filter: of("block"), paint: { "fill-color": "#141d2b" } },
-  { id: "water", source: "base", type: "fill", filter: of("water", ["!=", ["geometry-type"], "LineString"]), paint: { "fill-color": "#12304a" } },
+  { id: "park", source: "base", type: "fill", filter: of("park"), paint: { "fill-color": "#15301f", "fill-antialias": false } },
+  { id: "block", source: "base", type: "fill", filter: of("block"), paint: { "fill-color": "#141d2b", "fill-antialias": false } },
+  { id: "water", source: "base", type: "fill", filter: of("water", ["!=", ["geometry-type"], "LineString"]), paint: { "fill-color": "#12304a", "fill-antialias": false } },
   { id: "stream", source: "base", type: "line", filter: of("water", ["==", ["geometry-type"], "LineString"]), paint: { "line-color": "#12304a", "line-width": width(10, 2) } },
   { id: "building", source: "base", type: "fill", minzoom: 14.5, filter: of("building"), paint: { "fill-color": "#1c2739", "fill-outline-color": "#2a384f" } },
-  { id: "ground", source: "base", type: "fill", filter: of("site"), paint: { "fill-color": "#1f2a3d", "fill-opacity": 0.8 } },
+  { id: "ground", source: "base", type: "fill", filter: of("site"), paint: { "fill-color": "#1f2a3d", "fill-antialias": false, "fill-opacity": 0.8 } },
   { id: "road-minor", source: "base", type: "line", filter: of("road", MINOR), layout: { "line-cap": "round", "line-join": "round" }, paint: { "line-color": "#2f3e57", "line-width": width(14, 0.8) } },
   { id: "road-edge", source: "base", type: "line", filter: of("road", MAJOR), layout: { "line-cap": "round", "line-join": "round" }, paint: { "line-color": "#1a2334", "line-width": width(28, 3.4) } },
   { id: "road-major", source: "base", type: "line", filter: of("road", MAJOR), layout: { "line-cap": "round", "line-join": "round" }, paint: { "line-color": "#475a7c", "line-width": width(22, 2) } },
@@ -80,7 +80,7 @@ const LABEL_LAYERS: LayerSpecification[] = [
 ];
 
 const SITE_LAYERS: LayerSpecification[] = [
-  { id: "ring-fill", source: "rings", type: "fill", paint: { "fill-color": "#c9d6ea", "fill-opacity": ["match", ["get", "hot"], "yes", 0.07, 0.03] } },
+  { id: "ring-fill", source: "rings", type: "fill", paint: { "fill-color": "#c9d6ea", "fill-antialias": false, "fill-opacity": ["match", ["get", "hot"], "yes", 0.07, 0.03] } },
   { id: "ring", source: "rings", type: "line", paint: { "line-color": ["match", ["get", "hot"], "yes", "#ff8a80", "#9fb2d0"], "line-width": ["match", ["get", "hot"], "yes", 2.4, 1.3], "line-dasharray": [3, 2.2], "line-opacity": 0.85 } },
   { id: "site-mark", source: "sites", type: "symbol", layout: { "icon-image": "site", "icon-allow-overlap": true, "icon-ignore-placement": true } },
   {
@@ -114,22 +114,26 @@ const UNIT_TEXT: NonNullable<SymbolLayerSpecification["layout"]> = {
 };
 const LOUD: ExpressionSpecification = ["any", ["==", ["get", "alarm"], true], ["==", ["get", "selected"], true]];
 
+const IS_UNIT: ExpressionSpecification = ["has", "key"];
+const IS_TRAIL: ExpressionSpecification = ["==", ["geometry-type"], "LineString"];
+
 const UNIT_LAYERS: LayerSpecification[] = [
-  { id: "trail-edge", source: "trails", type: "line", layout: { "line-join": "round", "line-cap": "round" }, paint: { "line-color": HALO, "line-width": 6, "line-opacity": 0.7 } },
-  { id: "trail", source: "trails", type: "line", layout: { "line-join": "round", "line-cap": "round" }, paint: { "line-color": ["get", "colour"], "line-width": 3, "line-opacity": 0.9 } },
-  { id: "trail-dot", source: "trails", type: "circle", minzoom: 14, filter: ["==", ["geometry-type"], "Point"], paint: { "circle-radius": 2.6, "circle-color": ["get", "colour"], "circle-stroke-color": HALO, "circle-stroke-width": 1 } },
-  { id: "unit-selected", source: "units", type: "circle", filter: ["==", ["get", "selected"], true], paint: { "circle-radius": 21, "circle-color": "#ffffff", "circle-opacity": 0.13, "circle-stroke-color": "#ffffff", "circle-stroke-width": 2 } },
+  { id: "trail-edge", source: "live", type: "line", filter: IS_TRAIL, layout: { "line-join": "round", "line-cap": "round" }, paint: { "line-color": HALO, "line-width": 6, "line-opacity": 0.7 } },
+  { id: "trail", source: "live", type: "line", filter: IS_TRAIL, layout: { "line-join": "round", "line-cap": "round" }, paint: { "line-color": ["get", "colour"], "line-width": 3, "line-opacity": 0.9 } },
+  { id: "trail-dot", source: "live", type: "circle", minzoom: 14, filter: ["all", ["==", ["geometry-type"], "Point"], ["!", IS_UNIT]], paint: { "circle-radius": 2.6, "circle-color": ["get", "colour"], "circle-stroke-color": HALO, "circle-stroke-width": 1 } },
+  { id: "unit-selected", source: "live", type: "circle", filter: ["==", ["get", "selected"], true], paint: { "circle-radius": 21, "circle-color": "#ffffff", "circle-opacity": 0.13, "circle-stroke-color": "#ffffff", "circle-stroke-width": 2 } },
   {
     id: "unit-heading",
-    source: "units",
+    source: "live",
     type: "symbol",
     filter: ["has", "course"],
     layout: { "icon-image": ["concat", "heading-", ["get", "team_kind"]], "icon-size": ICON_SIZE, "icon-rotate": ["get", "course"], "icon-rotation-alignment": "map", "icon-allow-overlap": true, "icon-ignore-placement": true },
   },
   {
     id: UNIT_LAYER,
-    source: "units",
+    source: "live",
     type: "symbol",
+    filter: IS_UNIT,
     layout: {
       "icon-image": ["get", "icon"],
       "icon-size": ICON_SIZE,
@@ -141,10 +145,10 @@ const UNIT_LAYERS: LayerSpecification[] = [
   },
   {
     id: "unit-name",
-    source: "units",
+    source: "live",
     type: "symbol",
     minzoom: 13.2,
-    filter: ["!", LOUD],
+    filter: ["all", IS_UNIT, ["!", LOUD]],
     layout: {
       ...UNIT_TEXT,
       "text-field": ["step", ["zoom"], UNIT_NAME, 14, ["case", OLD, UNIT_NAME_AGE, UNIT_NAME], 15.2, UNIT_NAME_AGE],
@@ -157,7 +161,7 @@ const UNIT_LAYERS: LayerSpecification[] = [
   {
     // Who is selected or in an emergency keeps the name, whatever else is written there.
     id: "unit-name-loud",
-    source: "units",
+    source: "live",
     type: "symbol",
     filter: LOUD,
     layout: { ...UNIT_TEXT, "text-field": UNIT_NAME_AGE, "text-size": 16, "text-allow-overlap": true },
@@ -169,15 +173,19 @@ const UNIT_LAYERS: LayerSpecification[] = [
   },
 ];
 
+// Few large tiles instead of many small ones: a tenth of the drawing. A tile of this zoom is 4.9 km
+// wide and counts in steps of 0.6 m, which is finer than any fix.
+const TILE_ZOOM = 13;
+
 function source(): SourceSpecification {
-  return { type: "geojson", data: EMPTY };
+  return { type: "geojson", data: EMPTY, maxzoom: TILE_ZOOM };
 }
 
-/** The whole style; data arrives through the sources base, graticule, rings, sites, trails, units. */
+/** The whole style; data arrives through the sources base, graticule, rings, sites, live. */
 export function mapStyle(): StyleSpecification {
   return {
     version: 8,
-    sources: { base: source(), graticule: source(), rings: source(), sites: source(), trails: source(), units: source() },
+    sources: { base: source(), graticule: source(), rings: source(), sites: source(), live: source() },
     layers: [
       { id: "ground-colour", type: "background", paint: { "background-color": "#0c121c" } },
       ...GRATICULE_LAYERS,
