@@ -45,7 +45,7 @@ bench: servers ## figures beside a ceiling measured in the same run
 	$(RUN) -m tests.bench
 
 lock: ## write requirements.lock anew from pyproject.toml
-	.tools/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+	.tools/bin/uv pip compile --quiet --no-header --universal --generate-hashes --no-emit-index-url \
 	  --no-annotate --python-version 3.11 --group dev pyproject.toml -o requirements.lock
 
 clean: ## forget everything that setup made
