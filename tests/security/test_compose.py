@@ -1,0 +1,187 @@
+"""docker-compose.yml and Dockerfile do not open the world (threat T19), read as the files they are.
+
+No container engine is needed: what the files say is checked, not what an engine makes of it.
+"""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.catalog import Catalog
+from gateway.check import check
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+VERSION = re.compile(r"\d+\.\d+(\.\d+)?(-[a-z]+)*\Z")
+SECRETIVE = re.compile(r"PASSWORD|TOKEN|SECRET|KEY|CREDENTIAL")
+STABLE_DEVICE = re.compile(r"/dev/(serial/by-id|serial/by-path|pdt)/[^:*]+:/dev/[a-z0-9/-]+\Z")
+SERVICE_KEYS = {
+    "build", "image", "user", "read_only", "tmpfs", "mem_limit", "stop_grace_period", "networks",
+    "ports", "volumes", "secrets", "environment", "healthcheck", "group_add", "devices",
+    "restart", "init", "cap_drop", "security_opt", "pids_limit", "logging",
+}  # fmt: skip
+
+
+def with_serial_example() -> dict[str, Any]:
+    """The gateway with the commented example of a serial port switched on."""
+    lines = TEXT[TEXT.index("\n#services:") :].splitlines()
+    example = yaml.safe_load("\n".join(line.removeprefix("#") for line in lines))
+    return {**COMPOSE["services"]["gateway"], **example["services"]["gateway"]}
+
+
+SERVICES = {**COMPOSE["services"], "gateway with a serial port": with_serial_example()}
+each_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES.keys())
+
+
+def test_the_services_are_there() -> None:
+    assert set(COMPOSE["services"]) == {"gateway", "mosquitto", "influxdb", "grafana"}
+
+
+@each_service
+def test_no_key_is_misspelt_or_grants_a_right(service: dict[str, Any]) -> None:
+    """Anything else (privileged, cap_add, network_mode, pid, ipc, devices of a class) is new."""
+    assert set(service) <= SERVICE_KEYS
+
+
+@each_service
+def test_ports_are_published_on_loopback_alone(service: dict[str, Any]) -> None:
+    for port in service.get("ports", ()):
+        assert isinstance(port, str), "the long form hides the address"
+        address, outside, inside = port.rsplit(":", 2)
+        assert ipaddress.ip_address(address).is_loopback, port
+        assert outside.isdigit()
+        assert inside.isdigit()
+
+
+@each_service
+def test_an_image_has_a_named_version(service: dict[str, Any]) -> None:
+    name, _, tag = service["image"].rpartition(":")
+    assert name
+    assert VERSION.fullmatch(tag), service["image"]
+
+
+@each_service
+def test_a_service_runs_without_rights_and_within_bounds(service: dict[str, Any]) -> None:
+    assert int(service["user"].partition(":")[0]) > 0
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["mem_limit"]
+    assert 0 < service["pids_limit"] <= 512
+
+
+@each_service
+def test_secrets_are_files_and_nothing_else(service: dict[str, Any]) -> None:
+    for key, value in service.get("environment", {}).items():
+        if SECRETIVE.search(key):
+            assert key.endswith("_FILE"), key
+            assert value.removeprefix("/run/secrets/") in service["secrets"], key
+    for secret in service.get("secrets", ()):
+        source = secret if isinstance(secret, str) else secret["source"]
+        assert source in COMPOSE["secrets"]
+
+
+def test_secrets_stand_outside_of_the_repository_and_of_the_image() -> None:
+    for secret in COMPOSE["secrets"].values():
+        assert set(secret) == {"file"}
+        assert secret["file"].startswith("./secrets/")
+    assert "/secrets/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    rules = [line for line in ignored if line and not line.startswith("#")]
+    assert rules[0] == "*", "what is not named stays outside"
+    assert not [rule for rule in rules if rule.startswith("!secrets")]
+
+
+@each_service
+def test_mounts_are_named_volumes_or_files_of_ours_read_only(service: dict[str, Any]) -> None:
+    for mount in service.get("volumes", ()):
+        source, target, *mode = mount.split(":")
+        if not source.startswith("."):
+            assert source in COMPOSE["volumes"]
+            continue
+        assert (ROOT / source).exists(), f"{source}: an engine would make a folder of it"
+        assert mode == ["ro"], target
+
+
+@each_service
+def test_devices_are_named_by_what_they_are(service: dict[str, Any]) -> None:
+    for device in service.get("devices", ()):
+        assert STABLE_DEVICE.fullmatch(device), device
+
+
+def test_the_serial_example_has_a_device_to_check() -> None:
+    assert with_serial_example()["devices"]
+
+
+def test_the_time_series_is_reached_from_inside_alone() -> None:
+    assert COMPOSE["networks"]["store"]["internal"] is True
+    assert COMPOSE["services"]["influxdb"]["networks"] == ["store"]
+    assert "ports" not in COMPOSE["services"]["influxdb"]
+
+
+def test_grafana_asks_for_a_login_and_calls_nobody() -> None:
+    said = COMPOSE["services"]["grafana"]["environment"]
+    assert said["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
+    assert said["GF_USERS_ALLOW_SIGN_UP"] == "false"
+    for key in ("REPORTING_ENABLED", "CHECK_FOR_UPDATES", "CHECK_FOR_PLUGIN_UPDATES"):
+        assert said[f"GF_ANALYTICS_{key}"] == "false"
+
+
+def test_an_alarm_waits_for_no_other_service() -> None:
+    assert "depends_on" not in COMPOSE["services"]["gateway"]
+
+
+def test_the_settings_in_the_container_are_accepted(tmp_path: Path) -> None:
+    text = (ROOT / "config/compose/gateway.toml").read_text(encoding="utf-8")
+    used = set(re.findall(r'"/run/secrets/([a-z_]+)"', text))
+    assert used == set(COMPOSE["services"]["gateway"]["secrets"])
+    for name in used:
+        (tmp_path / name).write_text("x")
+    file = tmp_path / "gateway.toml"
+    file.write_text(text.replace("/run/secrets", str(tmp_path)), encoding="utf-8")
+    for beside in ("units.toml", "town.geojson"):
+        (tmp_path / beside).write_bytes((ROOT / "config" / beside).read_bytes())
+    loaded, _, findings = check(file, Catalog.scan())
+    assert not findings
+    subnet = COMPOSE["networks"]["desk"]["ipam"]["config"][0]["subnet"]
+    for link in loaded.settings.link:
+        assert link.allow == (subnet,)  # type: ignore[union-attr] # a TCP server has it
+    assert loaded.settings.mqtt.client_id == loaded.settings.mqtt.user, "the broker insists"
+
+
+def test_the_image_is_built_from_named_versions_and_checked_hashes() -> None:
+    stages = re.findall(r"^FROM (\S+?):(\S+)", DOCKERFILE, re.MULTILINE)
+    assert len(stages) == 3
+    for name, tag in stages:
+        assert VERSION.match(tag), f"{name}:{tag}"
+    installs = re.findall(r"pip install (.*?)(?:\\\n|\n)", DOCKERFILE)
+    assert "--no-deps --require-hashes -r requirements.lock" in installs
+    assert all("--no-deps" in install for install in installs)
+    assert "RUN npm ci" in DOCKERFILE
+    assert not re.search(r"^ADD |curl|wget", DOCKERFILE, re.MULTILINE)
+
+
+def test_the_image_runs_as_a_user_without_rights_and_says_how_it_does() -> None:
+    last = DOCKERFILE[DOCKERFILE.rindex("\nFROM") :]
+    assert last.index("\nUSER 10001:10001\n") < last.index("\nENTRYPOINT")
+    assert "HEALTHCHECK" in last
+    assert "/healthz" in last
+    assert COMPOSE["services"]["gateway"]["user"] == "10001:10001"
+
+
+def test_the_dockerfile_copies_only_what_the_ignore_file_lets_through() -> None:
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    let_through = {line[1:].rstrip("/") for line in lines if line.startswith("!")}
+    copied = set()
+    for words in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.MULTILINE):
+        copied |= {source.rstrip("/") for source in words.split()[:-1]}
+    for source in copied:
+        assert (ROOT / source).exists(), source
+        parents = [source, *map(str, Path(source).parents)]
+        assert let_through & set(parents), source
