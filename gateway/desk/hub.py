@@ -134,7 +134,11 @@ class Hub:
         """Pass changes on until cancelled."""
         with self._feed.subscribe() as changes:
             while True:
-                await self._step(changes)
+                try:
+                    await self._step(changes)
+                except Exception:  # a mistake in what is shown must not stop what is received
+                    log.exception("desk_hub_failed")
+                    await self._clock.sleep(FLUSH_S)
 
     async def beat(self) -> None:
         """Heartbeats, and the end of streams whose session has ended; until cancelled."""

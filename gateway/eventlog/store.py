@@ -7,6 +7,7 @@ stand behind rows that this file no longer has, and nobody would send them again
 core at a thousand rows a second.
 """
 
+import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -100,10 +101,10 @@ class EventLog:
 
     async def close(self) -> None:
         """Finish what is waiting and close; harmless when closed."""
+        await self._worker.stop()
         connection, self._connection = self._connection, None
         if connection is not None:
-            await self._worker.run(connection.close)
-        await self._worker.stop()
+            await asyncio.to_thread(connection.close)
 
     async def run(self) -> None:
         """Keep to the retention for as long as the gateway lives; cancelled at the end."""

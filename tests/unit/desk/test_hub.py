@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gateway.desk.hub import MAX_QUEUED, UNITS_A_FLUSH, Hub, Viewer, link_sight
 from tests.support.desk_world import World, world
 
@@ -157,5 +159,32 @@ def test_heartbeats_come_every_five_seconds(tmp_path: Path) -> None:
                     break
             assert viewer.end == "signed_out"
             beating.cancel()
+
+    run(tmp_path, body)
+
+
+def test_a_mistake_in_what_is_shown_ends_neither_the_hub_nor_the_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(here: World, hub: Hub) -> None:
+        viewer = joined(hub)
+
+        def broken(_key: str) -> None:
+            raise OverflowError("date value out of range")
+
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(hub.run(), name="hub")
+            await here.clock.advance(1)
+            monkeypatch.setattr(here.gateway, "unit", broken)
+            here.gateway.move("u1")
+            here.gateway.bus.publish("gateway", "")
+            await here.clock.advance(1)
+            monkeypatch.undo()
+            emergency_id = here.gateway.press()
+            await here.clock.advance(1)
+            assert not running.done()
+            names = [(name, data) for name, data in await told(viewer)]
+            assert names[-1][1]["emergency"]["emergency_id"] == emergency_id
+            running.cancel()
 
     run(tmp_path, body)

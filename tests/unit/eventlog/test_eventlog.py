@@ -327,6 +327,22 @@ def test_a_closed_log_says_so(file: Path) -> None:
     asyncio.run(main())
 
 
+def test_closing_finishes_what_is_waiting(file: Path) -> None:
+    async def main() -> None:
+        log = EventLog(file, ManualClock(), history_keep_s=1)
+        await log.open()
+        async with asyncio.TaskGroup() as group:
+            writing = [
+                group.create_task(log.apply(rows(text(n, str(n)))), name=f"write {n}")
+                for n in range(50)
+            ]
+            await asyncio.sleep(0)
+            await log.close()
+        assert sum(task.result() for task in writing) == 50
+
+    asyncio.run(main())
+
+
 def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "desk.db").mkdir()
 
