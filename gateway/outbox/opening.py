@@ -19,7 +19,15 @@ from gateway.outbox.database import (
 )
 from gateway.outbox.pages import PAGE
 from gateway.outbox.rows import Lane
-from gateway.outbox.salvage import Found, move_aside, replayed, restore, scan, sync_folder
+from gateway.outbox.salvage import (
+    Found,
+    move_aside,
+    move_back,
+    replayed,
+    restore,
+    scan,
+    sync_folder,
+)
 from gateway.outbox.schema import check_tables, migrate
 from gateway.outbox.tables import Tables
 
@@ -85,14 +93,12 @@ def replace_damaged(db: Database, path: Path, connect: Connect, clock: Clock, wh
     finally:
         db.close()
     found = scan(aside, clock)
-    _make(path)
-    fresh = connect(path)
     try:
-        tables = _prepared(fresh, path)
-        restore(found, tables, clock.now())
-    except SqlError as error:
-        fresh.close()
-        raise StoreError(f"{path} was damaged and cannot be begun anew: {error}") from None
+        tables = _begun_anew(path, found, connect, clock)
+    except BaseException:
+        # The next try shall find the damaged file again, and nothing else in its place.
+        move_back(aside, path)
+        raise
     rows = sum(map(len, found.rows.values()))
     rest = "" if found.is_complete else "; time ran out, more may be in it"
     damage = (
@@ -101,6 +107,18 @@ def replace_damaged(db: Database, path: Path, connect: Connect, clock: Clock, wh
     )
     log.error("outbox_damaged", file=str(path), kept_as=aside.name, rows=rows, why=why)
     return Opened(tables, damage)
+
+
+def _begun_anew(path: Path, found: Found, connect: Connect, clock: Clock) -> Tables:
+    _make(path)
+    db = connect(path)
+    try:
+        tables = _prepared(db, path)
+        restore(found, tables, clock.now())
+    except SqlError as error:
+        db.close()
+        raise StoreError(f"{path} was damaged and cannot be begun anew: {error}") from None
+    return tables
 
 
 def _make(path: Path) -> None:
@@ -122,8 +140,6 @@ def _prepared(db: Database, path: Path) -> Tables:
     mode = db.rows("PRAGMA journal_mode = WAL")[0][0]
     if mode != "wal":
         raise StoreError(f"{path}: this file system takes no write-ahead log (mode {mode})")
-    if db.rows("PRAGMA page_size")[0][0] != PAGE:
-        raise SqlError(CODE_CORRUPT, "the page size is not ours")
     migrate(db, str(path))
     check_tables(db)
     _check_structure(db)

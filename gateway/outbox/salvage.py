@@ -29,6 +29,7 @@ from gateway.outbox.tables import (
 )
 
 SALVAGE_S = 3.0  # the radios are waiting; what is left then stays in the file moved aside
+SUFFIXES = ("-wal", "-shm", "")  # of one database's files
 _EMERGENCY_KIND = b"emergency_"
 
 
@@ -122,12 +123,21 @@ def move_aside(path: Path, now: Instant) -> Path:
     while target.exists():
         number += 1
         target = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
-    for suffix in ("-wal", "-shm", ""):
+    for suffix in SUFFIXES:
         source = path.with_name(path.name + suffix)
         if source.exists():
             source.rename(target.with_name(target.name + suffix))
     sync_folder(path.parent)
     return target
+
+
+def move_back(aside: Path, path: Path) -> None:
+    """Undo ``move_aside``; whatever was begun at ``path`` since then is deleted."""
+    for suffix in SUFFIXES:
+        source = aside.with_name(aside.name + suffix)
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+        if source.exists():
+            source.rename(path.with_name(path.name + suffix))
 
 
 def sync_folder(folder: Path) -> None:

@@ -147,27 +147,27 @@ class Worker:
             self._group_due = None
             count = min(len(telemetry), GROUP_ROWS)
             self._commit(Lane.TELEMETRY, [telemetry.popleft() for _ in range(count)])
+        self._keep_house(now)
         if not emergencies:
-            self._keep_house(now)
             self._sleep()
 
     def _is_group_due(self, now: float) -> bool:
-        if len(self.queues[Lane.TELEMETRY]) >= GROUP_ROWS or self._is_closing:
-            return True
-        return self._group_due is not None and now >= self._group_due
+        """For a queue that is not empty; its oldest row began to wait when this was first asked."""
+        if self._group_due is None:
+            self._group_due = now + self._commit_every_s
+        is_long = len(self.queues[Lane.TELEMETRY]) >= GROUP_ROWS
+        return is_long or self._is_closing or now >= self._group_due
 
     def _sleep(self) -> None:
         """Until something is queued or due."""
-        waiting = len(self.queues[Lane.TELEMETRY])
-        if self._is_closing or waiting >= GROUP_ROWS:
-            return
         now = self._pace.monotonic()
         due = min(self._save_due, self._tidy_due)
-        if waiting:
-            if self._group_due is None:
-                self._group_due = now + self._commit_every_s
-            due = min(due, self._group_due)
-        self._bell.wait(due - now)
+        if self.queues[Lane.TELEMETRY]:
+            if self._is_group_due(now):
+                return
+            due = min(due, self._group_due or due)
+        if not self._is_closing:
+            self._bell.wait(due - now)
 
     def _commit(self, lane: Lane, group: list[Queued]) -> None:
         writes = [queued.write for queued in group]

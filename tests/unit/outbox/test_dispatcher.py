@@ -385,3 +385,52 @@ def test_a_sink_that_reconnected_can_ask_for_its_rows(tmp_path: Path) -> None:
             await desk.has(event_id(1))
 
     asyncio.run(story())
+
+
+def test_the_lag_of_a_sink_that_is_far_behind_is_the_measured_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TAIL_ROWS", {Lane.EMERGENCY: 2, Lane.TELEMETRY: 5})
+
+    async def story() -> None:
+        desk = Shelf()
+        desk.trouble = down
+        async with rig(tmp_path, desk) as it:
+            await it.store(*range(40))
+            for number in range(100, 104):
+                await it.raise_emergency(number)
+            async with asyncio.timeout(PATIENCE_S):
+                while it.state().lag != {"emergency": 4, "telemetry": 40}:
+                    await asyncio.sleep(0.02)
+
+    asyncio.run(story())
+
+
+def test_a_sink_behind_rows_that_are_all_gone_catches_up(tmp_path: Path) -> None:
+    async def story() -> None:
+        desk = Shelf()
+        async with rig(tmp_path, desk, is_fed=False) as it:
+            await it.store(*range(5))
+        async with rig(tmp_path, desk, is_fed=False) as it:
+            db = connect(tmp_path / "outbox.db")
+            db.run("DELETE FROM telemetry_rows")
+            db.close()
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(it.dispatcher.run())
+                async with asyncio.timeout(PATIENCE_S):
+                    await it.dispatcher.caught_up()
+                task.cancel()
+            assert it.outbox.cursor("desk", Lane.TELEMETRY) == 5
+        assert desk.taken == []
+
+    asyncio.run(story())
+
+
+def test_a_dispatcher_without_sinks_has_nothing_to_do(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with rig(tmp_path) as it:
+            await it.store(1)
+            assert it.dispatcher.states() == []
+            await it.dispatcher.caught_up()
+
+    asyncio.run(story())

@@ -6,14 +6,17 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import structlog.testing
 
 from gateway.clock import ManualClock
 from gateway.errors import ConfigError, StoreError
 from gateway.model import emergency as transitions
 from gateway.model.events import EmergencyClosed, EmergencyEnded
+from gateway.outbox.engine import Engine
 from gateway.outbox.reserve import Reserve
 from gateway.outbox.rows import Lane, Row
 from gateway.outbox.store import Outbox
+from gateway.outbox.tables import checksum
 from gateway.settings import OutboxSettings
 from tests.support.emergencies import at
 from tests.support.outbox import SMALL, Answers, event_id, everything, fix, ids, press, running
@@ -359,5 +362,152 @@ def test_a_state_that_is_not_normal_at_the_start_is_told(
         outbox.start(asyncio.get_running_loop())
         assert told == ["reserve_used"]
         await outbox.close()
+
+    asyncio.run(story())
+
+
+def test_a_flood_of_emergencies_does_not_stop_telemetry(tmp_path: Path) -> None:
+    async def story() -> None:
+        answers = Answers()
+        async with running(tmp_path / "outbox.db") as outbox:
+            outbox.submit(answers.event(fix(1), "fix"))
+            for number in range(400):
+                outbox.submit(answers.raising(press(number, radio=number), f"press {number}"))
+            await answers.wait(401)
+        place = answers.stored.index("fix")
+        assert 0 < place < 400
+
+    asyncio.run(story())
+
+
+def test_an_outbox_that_was_never_started_can_be_closed(tmp_path: Path) -> None:
+    async def story() -> None:
+        outbox = Outbox(tmp_path / "outbox.db", SMALL, ManualClock())
+        outbox.open()
+        assert not outbox.submit(Answers().event(fix(1)))
+        await outbox.close()
+        async with running(tmp_path / "outbox.db"):
+            pass
+
+    asyncio.run(story())
+
+
+def test_a_loop_that_ends_without_closing_the_outbox_takes_no_commit_with_it(
+    tmp_path: Path,
+) -> None:
+    outbox = Outbox(tmp_path / "outbox.db", SMALL, ManualClock())
+
+    async def hand_over() -> None:
+        outbox.open()
+        outbox.start(asyncio.get_running_loop())
+        for number in range(5):
+            outbox.submit(Answers().event(fix(number)))
+
+    async def end() -> None:
+        outbox.start(asyncio.get_running_loop())
+        await outbox.close()
+
+    asyncio.run(hand_over())
+    asyncio.run(end())
+    assert len(everything(tmp_path / "outbox.db", Lane.TELEMETRY)) == 5
+
+
+def test_a_listener_of_states_that_fails_keeps_nothing_from_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Reserve, "free_bytes", lambda _self: 1000)
+    told: list[str] = []
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("not the outbox's trouble")
+
+    async def story() -> None:
+        outbox = Outbox(tmp_path / "outbox.db", SMALL, ManualClock())
+        outbox.on_state(broken)
+        outbox.on_state(lambda state, _why: told.append(state))
+        outbox.open()
+        outbox.start(asyncio.get_running_loop())
+        await outbox.close()
+
+    asyncio.run(story())
+    assert told == ["reserve_used"]
+
+
+def test_a_bug_in_housekeeping_does_not_end_the_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: object) -> bool:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Engine, "sweep", bug)
+
+    async def story() -> None:
+        answers = Answers()
+        with structlog.testing.capture_logs() as logs:
+            async with running(tmp_path / "outbox.db") as outbox:
+                outbox.submit(answers.event(fix(1)))
+                await answers.wait(1)
+        assert answers.stored == [event_id(1)]
+        assert [entry["event"] for entry in logs] == ["outbox_bug"]
+
+    asyncio.run(story())
+
+
+def test_housekeeping_that_fails_is_seen_in_the_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise StoreError("the disk does not answer")
+
+    monkeypatch.setattr(Engine, "measure", fail)
+
+    async def story() -> None:
+        async with running(tmp_path / "outbox.db") as outbox:
+            async with asyncio.timeout(5):
+                while not outbox.stats().last_error:
+                    await asyncio.sleep(0.005)
+            assert outbox.stats().last_error == "the disk does not answer"
+
+    asyncio.run(story())
+
+
+def test_a_row_of_a_newer_gateway_is_told_apart_from_those_that_can_be_read(tmp_path: Path) -> None:
+    newer = b'{"type":"not_invented_yet"}'
+
+    async def story() -> None:
+        answers = Answers()
+        async with running(tmp_path / "outbox.db") as outbox:
+            outbox.submit(answers.event(fix(1)))
+            await answers.wait(1)
+        with sqlite3.connect(tmp_path / "outbox.db") as db:
+            db.execute(
+                "INSERT INTO telemetry_rows VALUES (9, 0, 'x', 'y', ?, ?)",
+                (checksum(9, newer), newer),
+            )
+        db.close()
+        async with running(tmp_path / "outbox.db") as outbox:
+            page = await outbox.read_after(Lane.TELEMETRY, 0, 10)
+            assert ids(page.rows) == [event_id(1)]
+            assert page.unreadable == [(9, newer)]
+
+    asyncio.run(story())
+
+
+def test_a_state_that_is_no_emergency_does_not_stop_the_start(tmp_path: Path) -> None:
+    async def story() -> None:
+        answers = Answers()
+        async with running(tmp_path / "outbox.db") as outbox:
+            outbox.submit(answers.raising(press(1)))
+        text = b'{"emergency_id": 7}'
+        with sqlite3.connect(tmp_path / "outbox.db") as db:
+            db.execute(
+                "INSERT INTO emergencies VALUES ('x', 'y', 'alarm', 'open', 9, NULL, ?, ?)",
+                (checksum(9, text), text),
+            )
+        db.close()
+        async with running(tmp_path / "outbox.db") as outbox:
+            assert [state.emergency_id for state in outbox.open_emergencies()] == [
+                press(1).event_id
+            ]
 
     asyncio.run(story())
