@@ -23,9 +23,11 @@ from gateway import logs
 from gateway.catalog import Catalog
 from gateway.check import check
 from gateway.clock import Clock, SystemClock
+from gateway.errors import GatewayError
 from gateway.eventlog.store import EventLog
 from gateway.incidents.book import EmergencyBook
 from gateway.links.factory import longest_pause_s, make_link
+from gateway.model.identity import EventId
 from gateway.model.quantities import Instant
 from gateway.outbox.dispatcher import Dispatcher
 from gateway.outbox.store import Outbox
@@ -52,6 +54,7 @@ REMEMBER_CLOSED_NS = 2 * 86_400 * 10**9  # closed emergencies still known after 
 DRAIN_LIMIT_S = 2.0  # how long the end waits for the sinks
 BOARD_EVERY_S = 1.0
 HEALTH_EVERY_S = 10.0
+KEEP_STATES_EVERY_S = 1.0
 OPEN_FILES = 65_536
 FIRST_ROLES = ("dispatcher", "technician", "admin")
 
@@ -164,6 +167,7 @@ class Gateway:
             group.create_task(refresh, name="board clock"),
             group.create_task(beat, name="health beat"),
             group.create_task(self.eventlog.run(), name="event log retention"),
+            group.create_task(self._keep_states(), name="event log states"),
             group.create_task(dispatcher.run(), name="dispatcher"),
             *(group.create_task(sink.run(), name=f"sink {sink.name}") for sink in self.sinks),
         ]
@@ -193,6 +197,20 @@ class Gateway:
                 for change in changes.drain():
                     for sink in followers:
                         sink.changed(change.kind, change.key)
+
+    async def _keep_states(self) -> None:
+        """Keep the log's copy of each emergency current: repeated frames make no rows."""
+        with self.bus.subscribe() as changes:
+            while True:
+                await changes.wait()
+                keys = [change.key for change in changes.drain() if change.kind == "emergency"]
+                states = [state for key in keys if (state := self.book.get(EventId(key)))]
+                try:
+                    if states:
+                        await self.eventlog.put_emergencies(states)
+                except GatewayError as error:  # the rows themselves come by the outbox, for certain
+                    log.warning("eventlog_states_failed", why=str(error))
+                await self.clock.sleep(KEEP_STATES_EVERY_S)
 
     async def _desk(self) -> "Desk":
         """The page; imported here, since a gateway without one starts in half the time."""
