@@ -1,6 +1,8 @@
 import { svelte } from "@sveltejs/vite-plugin-svelte";
 import { defineConfig } from "vite";
 
+const GATEWAY = "http://127.0.0.1:8080";
+
 export default defineConfig({
   plugins: [svelte()],
   worker: { format: "es" },
@@ -14,6 +16,9 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 1500,
   },
-  // `npm run dev` shows the page against a running gateway (make demo).
-  server: { host: "127.0.0.1", proxy: { "/api": "http://127.0.0.1:8080" } },
+  // `npm run dev` shows the page against a running gateway (make demo), which wants to see its own name.
+  server: {
+    host: "127.0.0.1",
+    proxy: { "/api": { target: GATEWAY, changeOrigin: true, headers: { origin: GATEWAY } } },
+  },
 });
