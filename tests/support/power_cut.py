@@ -171,9 +171,10 @@ class DiskDatabase:
             return  # the power is off
 
 
-def _io_error(text: str) -> apsw.IOError:
-    error = apsw.IOError(text)
-    error.extendedresult = apsw.SQLITE_IOERR
+def _io_error(text: str) -> Exception:
+    """What SQLite takes as SQLITE_IOERR, with a text for whoever reads the test's output."""
+    error = apsw.exception_for(apsw.SQLITE_IOERR)
+    error.add_note(text)
     return error
 
 

@@ -7,6 +7,7 @@ import pytest
 from gateway.clock import ManualClock
 from gateway.model import emergency as transitions
 from gateway.model.events import EmergencyClosed, TextReceived
+from gateway.model.identity import EventId
 from gateway.outbox import retention
 from gateway.outbox.engine import Engine
 from gateway.outbox.rows import Lane, Write
@@ -44,7 +45,7 @@ def cursors(engine: Engine, **by_sink: int) -> None:
     engine.save({(sink, lane): seq for sink, seq in by_sink.items() for lane in Lane}, ())
 
 
-def kept(engine: Engine, lane: Lane = Lane.TELEMETRY) -> list[str]:
+def kept(engine: Engine, lane: Lane = Lane.TELEMETRY) -> list[EventId]:
     return ids(engine.tables.last_rows(lane, 1_000_000))
 
 
