@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, ViewportSize, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    Page,
+    Route,
+    ViewportSize,
+    expect,
+    sync_playwright,
+)
 
 from tests.desk.fake_desk import STATIC, FakeDesk, ago, serving
 
@@ -37,8 +45,8 @@ class Served(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-# Module scope: Playwright keeps an event loop running in this thread while it is open.
 def browser() -> Iterator[Browser]:
+    # For a module only: Playwright keeps an event loop running in this thread while it is open.
     if not (STATIC / "index.html").is_file():
         text = "the desk page is not built; run make setup"
         if os.environ.get("PDT_NO_SKIPS") == "1":
@@ -50,6 +58,15 @@ def browser() -> Iterator[Browser]:
         )
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """One profile for all: each stand-in has an origin of its own, so nothing is shared."""
+    profile = browser.new_context(viewport=VIEWPORT)
+    profile.set_default_timeout(TIMEOUT_MS)
+    yield profile
+    profile.close()
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +121,9 @@ def desk(served: Served) -> FakeDesk:
 
 
 @pytest.fixture(scope="module")
-def shared_page(browser: Browser, shared: Served) -> Iterator[Page]:
+def shared_page(context: BrowserContext, shared: Served) -> Iterator[Page]:
     """One page for many tests, its sound enabled; opening one takes longer than most tests."""
-    page = browser.new_page(viewport=VIEWPORT)
-    page.set_default_timeout(TIMEOUT_MS)
+    page = context.new_page()
     page.route("**/assets/board-map-*.js", _abort)
     page.goto(shared.address)
     page.locator("[data-notice=sound]").click()
@@ -126,13 +142,13 @@ def page(shared_page: Page, desk: FakeDesk) -> Page:
 
 
 @pytest.fixture
-def open_page(browser: Browser, desk: FakeDesk, served: Served) -> Iterator[Open]:
+def open_page(context: BrowserContext, desk: FakeDesk, served: Served) -> Iterator[Open]:
     """Opens a page of its own; without the map unless asked, which saves a second of drawing."""
-    context = browser.new_context(viewport=VIEWPORT)
-    context.set_default_timeout(TIMEOUT_MS)
+    opened: list[Page] = []
 
     def open_it(path: str = "/", *, with_map: bool = False, clock: bool = False) -> Page:
         page = context.new_page()
+        opened.append(page)
         page.add_init_script(WATCH)
         page.on("request", lambda request: desk.requested.append(request.url))
         if clock:
@@ -145,7 +161,8 @@ def open_page(browser: Browser, desk: FakeDesk, served: Served) -> Iterator[Open
         return page
 
     yield open_it
-    context.close()
+    for page in opened:
+        page.close()
 
 
 def _abort(route: Route) -> None:
