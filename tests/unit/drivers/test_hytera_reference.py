@@ -37,8 +37,14 @@ CALL_TYPES = {
     5: "emergency_alarm",
     0x0C: "emergency_alarm_call",
 }
-REPEATER_STATUS = {2: "ip_repeating", 4: "channel_hang", 5: "sleep"}
-REPEATER_SERVICE = {0: "none", 4: "rrs", 6: "supplementary"}
+REPEATER_STATUS = {
+    2: "ip_repeating",
+    4: "channel_hang",
+    5: "sleep",
+    7: "remote_ptt_hang",
+    8: "remote_ptt_end",
+}
+REPEATER_SERVICE = {0: "none", 1: "voice", 2: "tmp", 4: "rrs", 6: "supplementary"}
 NAMES: dict[tuple[int, int], str] = {
     (Service.RRS, 0x0001): "going_offline",
     (Service.RRS, 0x0002): "status_check_request",
@@ -61,6 +67,7 @@ NAMES: dict[tuple[int, int], str] = {
     (Service.RCP, 0x8841): "call_reply",
     (Service.RCP, 0x8847): "broadcast_msg_config_reply",
     (Service.RCP, 0xB0C8): "radio_status_report",
+    (Service.RCP, 0xB843): "broadcast_tx_status",
     (Service.RCP, 0xB844): "broadcast_rx_status",
     (Service.RCP, 0xB845): "repeater_tx_status",
 }
@@ -213,6 +220,7 @@ FIELDS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "trigger": lambda value: {"trigger_type": value},
     "distance_m": lambda value: {"distance_m": value},
     "process": lambda value: {"process": value},
+    "source": lambda value: {"source": value},
     "mode": lambda value: {"mode": value},
     "status": lambda value: {"status": REPEATER_STATUS[value]},
     "service": lambda value: {"repeater_service": REPEATER_SERVICE[value]},
