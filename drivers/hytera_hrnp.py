@@ -7,23 +7,20 @@ acknowledged, so that the radio sends it again.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple
-from zlib import crc32
+from functools import partial
+from typing import Annotated
 
 import msgspec
 
-from drivers.api import CodecOptions, Driver, Handles, Moment, Output, Reject, Report, Transport
-from drivers.hytera_hdap import HdapError, Message, read_messages
+from drivers.api import CodecOptions, Driver, Handles, Moment, Output, Reject, Transport
+from drivers.hytera_hdap import Message
 from drivers.hytera_hrnp_frames import MAX_FRAME, Frame, FrameScanner, Opcode
 from drivers.hytera_hrnp_host import HostSide
-from drivers.hytera_reports import HDAP_HANDLES, HDAP_REFUSES, HdapReader, Mark, NumberSpace
+from drivers.hytera_intake import Intake
+from drivers.hytera_reports import HDAP_HANDLES, HDAP_REFUSES, HdapReader, NumberSpace
 from gateway.model.identity import parse_radio_id
-from gateway.model.quantities import Instant
 
 FRAME_GAP_S = 1.0  # an unfinished packet after which so long nothing comes is given up
-RESENT_WITHIN_S = 30.0  # the same number with the same bytes so soon after is the packet again
-RECENT_KEPT = 64  # packet numbers remembered for that
-UNSTORED_KEPT = 1024  # reports that wait for the disk; beyond that the oldest is not acknowledged
 
 
 class HrnpOptions(CodecOptions, frozen=True, kw_only=True):
@@ -46,42 +43,21 @@ class HrnpOptions(CodecOptions, frozen=True, kw_only=True):
             parse_radio_id(self.own_radio_id)
 
 
-class Recent(NamedTuple):
-    """A DATA packet of the last while, to know it when it comes again."""
-
-    payload: bytes
-    first_at: Instant
-    heard_at: float
-
-
-class Unstored:
-    """A DATA packet whose reports are not all on disk yet, and what answers it then."""
-
-    __slots__ = ("answers", "frame", "left")
-
-    def __init__(self, frame: Frame, answers: Sequence[Message], left: int) -> None:
-        self.frame = frame
-        self.answers = answers
-        self.left = left
-
-
 class HrnpCodec:
     """One HRNP conversation; see the module's docstring."""
 
     def __init__(self, options: HrnpOptions, link_id: str) -> None:
         own = parse_radio_id(options.own_radio_id) if options.own_radio_id else None
-        self._reader = HdapReader(
+        reader = HdapReader(
             link_id=link_id,
             number_space=options.number_space,
             own_radio_id=own,
             registration_validity_s=options.registration_validity_s,
         )
+        self._intake = Intake(reader)
         self._host = HostSide(wants_connection=options.connect)
         self._scanner = FrameScanner()
         self._gap_due: float | None = None
-        self._recent: dict[int, Recent] = {}
-        self._unstored: dict[int, Unstored] = {}
-        self._next_receipt = 1
         self._out: list[bytes] = []
 
     def receive(self, data: bytes, now: Moment) -> Sequence[Output]:
@@ -98,12 +74,7 @@ class HrnpCodec:
 
     def accept(self, receipt: int) -> None:
         """A report is on disk; its packet is acknowledged when it was the last one."""
-        unstored = self._unstored.pop(receipt, None)
-        if unstored is None:
-            return
-        unstored.left -= 1
-        if unstored.left == 0:
-            self._acknowledge(unstored.frame, unstored.answers)
+        self._intake.accept(receipt)
 
     def outgoing(self) -> Sequence[bytes]:
         """Packets to write now."""
@@ -130,7 +101,10 @@ class HrnpCodec:
                 continue
             self._host.heard(each, now)
             if each.opcode == Opcode.DATA:
-                outputs += self._data(each, now)
+                answer = partial(self._acknowledge, each)
+                outputs += self._intake.take(
+                    each.number, each.payload, now, answer, self._host.replied
+                )
             else:
                 outputs += self._control(each, now)
         return outputs
@@ -138,74 +112,25 @@ class HrnpCodec:
     def _control(self, frame: Frame, now: Moment) -> list[Output]:
         """Everything that is not DATA; voice and opcodes that nobody knows are passed over."""
         if frame.opcode == Opcode.ACCEPT:
-            self._recent.clear()  # the radio counts its packets anew
+            self._intake.forget()  # the radio counts its packets anew
             self._host.accepted(frame, now)
         elif frame.opcode == Opcode.REJECT:
             return [self._host.refused(now)]
         elif frame.opcode == Opcode.DATA_ACK:
             self._host.acknowledged(frame.number)
         elif frame.opcode == Opcode.CONNECT:
-            self._recent.clear()
+            self._intake.forget()
             self._out.append(frame.answer(Opcode.ACCEPT).pack())
         elif frame.opcode == Opcode.CLOSE:
             self._out.append(frame.answer(Opcode.CLOSE_ACK).pack())
             self._host.closed(now)
         return []
 
-    def _data(self, frame: Frame, now: Moment) -> list[Output]:
-        outputs: list[Output] = []
-        answers: list[Message] = []
-        first_at = self._first_heard(frame, now)
-        is_read = True
-        try:
-            for index, message in enumerate(read_messages(frame.payload)):
-                sent = f"{frame.number:04X}/{index} {message} {crc32(message.payload):08X}"
-                reading = self._reader.read(message, now, Mark(sent, first_at))
-                outputs += reading.outputs
-                answers += reading.answers
-                is_read = is_read and not any(isinstance(o, Reject) for o in reading.outputs)
-                outputs += self._host.replied(message)
-        except HdapError as error:
-            outputs.append(Reject(error.reason, str(error), frame.payload))
-            is_read = False
-        return self._with_receipts(frame, outputs, answers) if is_read else outputs
-
-    def _with_receipts(
-        self, frame: Frame, outputs: list[Output], answers: list[Message]
-    ) -> list[Output]:
-        """Every report of the packet gets a receipt of its own; the last one brings the answer."""
-        reports = sum(isinstance(output, Report) for output in outputs)
-        if not reports:
-            self._acknowledge(frame, answers)
-            return outputs
-        unstored = Unstored(frame, answers, reports)
-        for index, output in enumerate(outputs):
-            if isinstance(output, Report):
-                receipt = self._next_receipt
-                self._next_receipt += 1
-                self._unstored[receipt] = unstored
-                outputs[index] = Report(output.event, receipt, output.same_as)
-        while len(self._unstored) > UNSTORED_KEPT:
-            del self._unstored[next(iter(self._unstored))]
-        return outputs
-
     def _acknowledge(self, frame: Frame, answers: Sequence[Message]) -> None:
         self._out.append(frame.answer(Opcode.DATA_ACK).pack())
         for answer in answers:
             number = self._host.next_number()
             self._out.append(frame.answer(Opcode.DATA, number=number, payload=answer.pack()).pack())
-
-    def _first_heard(self, frame: Frame, now: Moment) -> Instant:
-        """When this packet was heard first: now, unless it is one of the last ones again."""
-        first_at = now.at
-        known = self._recent.pop(frame.number, None)
-        if known is not None and known.payload == frame.payload:
-            if now.mono - known.heard_at <= RESENT_WITHIN_S:
-                first_at = known.first_at
-        elif len(self._recent) >= RECENT_KEPT:
-            del self._recent[next(iter(self._recent))]
-        self._recent[frame.number] = Recent(frame.payload, first_at, now.mono)
-        return first_at
 
 
 DRIVER = Driver(

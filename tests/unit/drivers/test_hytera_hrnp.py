@@ -27,9 +27,10 @@ from drivers.hytera_hdap import (
     read_text,
     unpack_switches,
 )
-from drivers.hytera_hrnp import DRIVER, RECENT_KEPT, UNSTORED_KEPT
+from drivers.hytera_hrnp import DRIVER
 from drivers.hytera_hrnp_frames import MAX_FRAME, Frame, FrameScanner, Opcode
 from drivers.hytera_hrnp_host import KEEPALIVE_S, LONGEST_PAUSE_S, SUBSCRIBE_AGAIN_S
+from drivers.hytera_intake import RECENT_KEPT, UNSTORED_KEPT
 from drivers.hytera_reports import ENDS_KEPT, radio_name
 from drivers.wire import WireError
 from gateway.model.events import (
@@ -154,12 +155,12 @@ def test_packets_whose_reports_never_reach_the_disk_do_not_pile_up() -> None:
     made = codec()
     for number in range(UNSTORED_KEPT + 10):
         made.receive(frame(number, heard(1)), moment(number))
-    assert len(made._unstored) == UNSTORED_KEPT
+    assert made._intake.unstored == UNSTORED_KEPT
     made.accept(1)
     assert sent(made) == []
     made.accept(11)
     assert [each.number for each in sent(made)] == [10]
-    assert len(made._recent) == RECENT_KEPT
+    assert made._intake.remembered == RECENT_KEPT
 
 
 # --- the same packet again ------------------------------------------------------------------------
@@ -332,7 +333,7 @@ def test_ends_are_remembered_up_to_a_bound() -> None:
     made = codec()
     for index in range(ENDS_KEPT + 5):
         events(made, index / 10, heard(0x0A, sender=index + 1))
-    assert len(made._reader._ends) == ENDS_KEPT
+    assert len(made._intake._reader._ends) == ENDS_KEPT
 
 
 def test_own_radio_is_named_by_its_answer_and_not_heard_before() -> None:
