@@ -27,7 +27,7 @@ from gateway.model.views import LinkView
 log = structlog.get_logger("gateway.desk")
 
 FLUSH_S = 0.5  # units and links are told at most this often
-HEARTBEAT_S = 5.0
+HEARTBEAT_S = 2.0
 MAX_QUEUED = 1024 * 1024  # bytes waiting for one viewer
 UNITS_A_MESSAGE = 200  # about 80 KiB
 UNITS_A_FLUSH = 1000

@@ -13,7 +13,7 @@ def refused_rows(path: Path, sink: str, limit: int) -> list[SetAside]:
         raise ConfigError(
             f"{path}: there is no outbox yet; the gateway makes it at its first start"
         )
-    database = connect(path)
+    database = connect(path, read_only=True)
     try:
         return Tables(database).set_aside_rows(sink, limit)
     except SqlError as error:

@@ -8,7 +8,7 @@ import { keyOf, numberOf, placeOf } from "./units";
 const GATHER_MS = 100; // the rest of a snapshot follows in pieces; show them as one
 const TICK_MS = 500;
 const QUIET_MS = 5_000; // older than this and a broken connection: the picture is old
-const SILENCE_MS = 7_000; // the gateway speaks at least every 5 s; two more for the way
+const SILENCE_MS = 5_000; // the gateway speaks at least every 2 s; three more for the way
 const TRAIL_MS = 10 * 60_000;
 const TRAIL_POINTS = 300;
 const TRAILS = 2_000; // more units than that have trails from the gateway's history alone
