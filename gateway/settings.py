@@ -122,7 +122,7 @@ class MqttSettings(Table, frozen=True, kw_only=True):
     base_topic: str = ""  # "pdt/v1/<site>" when empty
     fix_qos: Literal[0, 1] = 1
     inflight: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 200  # unacknowledged publishes
-    keepalive_s: Count = 10  # the broker says "offline" for us after one and a half of these
+    keepalive_s: Count = 10
 
 
 class InfluxSettings(Table, frozen=True, kw_only=True):
