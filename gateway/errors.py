@@ -6,7 +6,8 @@
     ├── ConfigError           a setting is wrong; refused at start, names file and key
     ├── LinkError             the wire is gone, refused or timed out; the supervisor tries again
     ├── StoreError            the outbox cannot promise durability; no receipt goes to a radio
-    │   └── StoreFullError    the disk is full, the reserve included
+    │   └── StoreFullError    there is no room: on the disk, or in the queue before it
+    │       └── ShedError     for telemetry; emergencies are still taken
     ├── SinkError             a sink cannot deliver now; tried again
     └── NotAllowedError       a person may not do this, or not in this state; told to that person
 
@@ -32,7 +33,11 @@ class StoreError(GatewayError):
 
 
 class StoreFullError(StoreError):
-    """No space is left, the reserve included; only freeing disk space helps."""
+    """No space is left: on the disk, the reserve included, or in the outbox's queue."""
+
+
+class ShedError(StoreFullError):
+    """Telemetry is refused so that there is room for emergencies, which are still taken."""
 
 
 class SinkError(GatewayError):

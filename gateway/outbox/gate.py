@@ -14,7 +14,7 @@ once, without touching the disk; a probe finds out when that is over.
 from collections.abc import Callable
 from typing import Literal
 
-from gateway.errors import StoreError, StoreFullError
+from gateway.errors import ShedError, StoreError, StoreFullError
 from gateway.outbox.database import CODE_FULL, CODE_IO, SqlError
 from gateway.outbox.reserve import Reserve
 from gateway.outbox.rows import Lane
@@ -41,7 +41,7 @@ class Gate:
         if self.state == "accepting":
             return None
         if self.state == "reserve_used":
-            return None if lane is Lane.EMERGENCY else StoreFullError(self.why)
+            return None if lane is Lane.EMERGENCY else ShedError(self.why)
         return StoreFullError(self.why) if self._is_full else StoreError(self.why)
 
     def open_reserve(self) -> None:
@@ -71,6 +71,8 @@ class Gate:
         elif lane is Lane.EMERGENCY:
             self._is_full = True
             self._go("not_accepting", "the disk is full, the reserve is used up; free some space")
+        if self.state == "reserve_used" and lane is Lane.TELEMETRY:
+            return ShedError(self.why)
         return StoreFullError(self.why)
 
     def succeeded(self) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from drivers.api import Report
 from gateway.clock import Clock
-from gateway.errors import StoreError, StoreFullError
+from gateway.errors import ShedError, StoreError, StoreFullError
 from gateway.incidents.book import Change, EmergencyBook
 from gateway.model.emergency import Emergency
 from gateway.model.events import (
@@ -26,6 +26,7 @@ from gateway.model.events import (
     LinkChanged,
     PositionFix,
     RadioEvent,
+    RadioRegistered,
     Verdict,
 )
 from gateway.model.identity import EventId, RadioId, UnitId, derive_event_id
@@ -222,31 +223,41 @@ class Pipeline:
         *,
         undo: Change | None,
     ) -> None:
-        counters = self._counters
-        counters.events_waiting += 1
+        self._counters.events_waiting += 1
+        is_emergency = emergency is not None or isinstance(event, EMERGENCY_EVENTS)
+        lane = Lane.EMERGENCY if is_emergency else Lane.TELEMETRY
+        has_second_try = not is_emergency and _lets_alarms_through(event)
 
         def settled(error: StoreError | None) -> None:
-            counters.events_waiting -= 1
-            if error is not None:
-                counters.events_dropped["not_stored"] += 1
-                if undo is not None:
-                    self._book.undo(undo)
-            elif event is None:
-                counters.events_refreshed += 1
-            else:
-                counters.events_stored += 1
+            nonlocal has_second_try
+            if has_second_try and isinstance(error, ShedError):
+                has_second_try = False
+                if self._outbox.submit(Write(Lane.EMERGENCY, event, None, settled)):
+                    return
+            self._count(event, error)
+            if error is not None and undo is not None:
+                self._book.undo(undo)
             if emergency is not None and error is None:
                 self._board.emergency_changed(emergency)
             settle(error)
 
-        is_emergency = emergency is not None or isinstance(event, EMERGENCY_EVENTS)
-        lane = Lane.EMERGENCY if is_emergency else Lane.TELEMETRY
         if not self._outbox.submit(Write(lane, event, emergency, settled)):
-            counters.events_waiting -= 1
-            counters.events_dropped["outbox_full"] += 1
+            self._counters.events_waiting -= 1
+            self._counters.events_dropped["outbox_full"] += 1
             if undo is not None:
                 self._book.undo(undo)
             settle(StoreFullError("the outbox's queue is full"))
+
+    def _count(self, event: AnyEvent | None, error: StoreError | None) -> None:
+        """A write has been settled."""
+        counters = self._counters
+        counters.events_waiting -= 1
+        if error is not None:
+            counters.events_dropped["not_stored"] += 1
+        elif event is None:
+            counters.events_refreshed += 1
+        else:
+            counters.events_stored += 1
 
     async def _act(self, action: EmergencyTaken | EmergencyClosed) -> None:
         """Apply a person's action and wait for its commit."""
@@ -303,6 +314,17 @@ class RecentMarks:
     def forget(self, mark: EventId) -> None:
         """It could not be stored: its next copy is the first one."""
         self._last_at.pop(mark, None)
+
+
+def _lets_alarms_through(event: AnyEvent | None) -> bool:
+    """What emergencies need on a full disk: such telemetry goes by their lane while it is shed.
+
+    An alarm's frame is acknowledged when its position is on disk too; and a radio of ours that is
+    not let in does not even send its alarm.
+    """
+    if isinstance(event, PositionFix):
+        return event.trigger == "emergency"
+    return isinstance(event, RadioRegistered) and event.unit_id is not None
 
 
 def _identify_report(event: RadioEvent, same_as: str | None) -> tuple[EventId, EventId]:

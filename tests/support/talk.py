@@ -133,12 +133,13 @@ class Talk:
         self.spy = Spy(driver.new_codec(options or {}, LINK_ID))
         self._driver = driver
         self._options = options or {}
+        self.book = EmergencyBook(SAME_PRESS_S)
         self.restart()
         self.session = self._new_session()
 
     def restart(self) -> None:
         """A new process knows what the outbox kept: the states of emergencies."""
-        kept = self.book.all() if hasattr(self, "book") else []
+        kept = self.book.all()
         self.book = EmergencyBook(SAME_PRESS_S)
         self.book.load(kept)
         roster = Roster()

@@ -7,9 +7,15 @@ import pytest
 
 from drivers.api import Report
 from gateway.clock import ManualClock
-from gateway.errors import NotAllowedError, StoreError
+from gateway.errors import NotAllowedError, ShedError, StoreError, StoreFullError
 from gateway.incidents.book import EmergencyBook
-from gateway.model.events import EmergencyRaised, EmergencyTaken, PositionFix, TextReceived
+from gateway.model.events import (
+    EmergencyRaised,
+    EmergencyTaken,
+    PositionFix,
+    RadioRegistered,
+    TextReceived,
+)
 from gateway.model.identity import RadioId
 from gateway.outbox.rows import Lane, Write
 from gateway.roster.units import Roster, RosterFile, Unit
@@ -273,3 +279,40 @@ def test_a_place_that_cannot_be_is_taken_out_and_the_report_stays() -> None:
     for write in desk.shelf.waiting:
         assert isinstance(write.event, PositionFix)
         assert (write.event.fix_valid, write.event.lat_deg) == (False, None)
+
+
+def lanes_after_shedding(event: Any) -> list[Lane]:
+    """By which lanes an event goes on a disk that takes emergencies only."""
+    desk = Desk()
+    desk.report(event)
+    lanes = []
+    while desk.shelf.waiting:
+        (write,) = desk.shelf.waiting
+        lanes.append(write.lane)
+        desk.shelf.settle(ShedError("full") if write.lane is Lane.TELEMETRY else None)
+    assert desk.counters.account().difference == 0
+    assert desk.counters.account().waiting == 0
+    assert desk.settled[-1] is None or desk.counters.events_dropped["not_stored"] == 1
+    return lanes
+
+
+def test_what_an_alarm_needs_takes_its_lane_while_telemetry_is_shed() -> None:
+    both = [Lane.TELEMETRY, Lane.EMERGENCY]
+    assert lanes_after_shedding(fix(0, trigger="emergency")) == both
+    assert lanes_after_shedding(RadioRegistered(radio_id=RADIO, received_at=at(0))) == both
+
+
+def test_other_telemetry_is_shed_and_strangers_do_not_eat_the_reserve() -> None:
+    stranger = RadioRegistered(radio_id=RadioId("dmr:99"), received_at=at(0))
+    assert lanes_after_shedding(fix(0, trigger="time")) == [Lane.TELEMETRY]
+    assert lanes_after_shedding(stranger) == [Lane.TELEMETRY]
+
+
+def test_on_a_disk_that_takes_nothing_an_alarm_s_position_is_refused_once() -> None:
+    desk = Desk()
+    desk.report(fix(0, trigger="emergency"))
+    desk.shelf.settle(ShedError("full"))
+    desk.shelf.settle(StoreFullError("nothing left"))
+    assert desk.shelf.waiting == []
+    assert isinstance(desk.settled[0], StoreFullError)
+    assert desk.counters.account().dropped == {"not_stored": 1}
