@@ -4,11 +4,14 @@ A receiver tells one fix in several sentences: RMC, GGA and GNS each know a part
 time of day. The codec gathers them into an epoch and reports it once, when a sentence of another
 time comes, when the line falls silent, or at the latest ``LONGEST_EPOCH_S`` after its first
 sentence. The date is in RMC and ZDA alone; where it is missing it follows from the last known one,
-or from the moment of receipt.
+or from the moment of receipt. Kenwood base radios speak a dialect of it, see
+``drivers.nmea0183_kenwood``.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from drivers.api import (
     Codec,
@@ -22,6 +25,7 @@ from drivers.api import (
     Transport,
 )
 from drivers.nmea0183_epochs import Epoch, Receiver
+from drivers.nmea0183_kenwood import Kenwood, PacketReader, same_fix
 from drivers.nmea0183_sentences import READERS
 from drivers.wire.sentences import Flaw, Sentence, SentenceReader
 from gateway.model.identity import SLUG, radio_id
@@ -32,6 +36,8 @@ LONGEST_EPOCH_S = 1.5  # for a line that several receivers keep busy
 MAX_RECEIVERS = 256  # sources told apart on one link; beyond that the oldest is given up
 ADDRESS_LENGTH = 5  # two letters of talker, three of type; proprietary addresses begin with P
 
+StatusNumber = Annotated[int, msgspec.Meta(ge=0)] | Annotated[str, msgspec.Meta(pattern=r"^\d+$")]
+
 
 class Nmea0183Options(CodecOptions, frozen=True, kw_only=True):
     """The ``options`` of a link.
@@ -39,10 +45,12 @@ class Nmea0183Options(CodecOptions, frozen=True, kw_only=True):
     ``checksum``: ``"optional"`` accepts sentences without ``*hh``, as receivers older than NMEA 2.0
     send them; a wrong checksum is never accepted. ``fix_week_rollover``: add the 1024 weeks that an
     old receiver lost, where this brings its date to within a day of the gateway's clock.
+    ``emergency_status``: the status numbers with which Kenwood units call for help; 28 is ``0028``.
     """
 
     checksum: Literal["required", "optional"] = "required"
     fix_week_rollover: bool = False
+    emergency_status: tuple[StatusNumber, ...] = ()
 
 
 class Nmea0183Codec(Codec):
@@ -54,17 +62,30 @@ class Nmea0183Codec(Codec):
         self._reader = SentenceReader(
             max_line=MAX_LINE, needs_checksum=options.checksum == "required"
         )
+        self._packets = PacketReader()
+        self._kenwood = Kenwood(map(int, options.emergency_status))
         self._receivers: dict[str, Receiver] = {}
         self._heard_mono = 0.0
 
     def receive(self, data: bytes, now: Moment) -> Sequence[Output]:
         """Take bytes; give the epochs that they complete."""
         self._heard_mono = now.mono
-        return self._read(self._reader.feed(data), now)
+        outputs: list[Output] = []
+        for piece in self._packets.feed(data):
+            if isinstance(piece, bytes):
+                outputs += self._read(self._reader.feed(piece), now)
+                continue
+            outputs += self._read(self._reader.feed(b"\n"), now)  # a packet ends a line
+            said = self._kenwood.packet(piece.text)
+            if said is None:
+                said = self._read(self._reader.feed(piece.text + b"\n"), now)
+            outputs += said
+        return outputs
 
     def flush(self, now: Moment) -> Sequence[Output]:
         """Give the line and the epochs in progress."""
-        outputs = self._read(self._reader.finish(), now)
+        outputs = self._read(self._reader.feed(self._packets.finish()), now)
+        outputs += self._read(self._reader.finish(), now)
         for receiver in self._receivers.values():
             self._complete(receiver, now, outputs)
         return outputs
@@ -106,9 +127,12 @@ class Nmea0183Codec(Codec):
         fields = item.body.split(b",")
         address = fields[0]
         reader = READERS.get(address[2:]) if len(address) == ADDRESS_LENGTH else None
-        if reader is None or address.startswith(b"P") or item.is_encapsulated:
-            return  # unknown is not invalid
+        if item.is_encapsulated:
+            return
         try:
+            if reader is None or address.startswith(b"P"):
+                outputs += self._kenwood.sentence(fields, now)
+                return  # unknown is not invalid
             sentence = reader(fields)
         except ValueError as error:
             outputs.append(Reject("fields", f"{address!r}: {error}", item.body))
@@ -136,9 +160,12 @@ class Nmea0183Codec(Codec):
             return
         fix_at = receiver.fix_at(epoch, now, fix_week_rollover=self._options.fix_week_rollover)
         fix = epoch.fix(receiver.radio, fix_at)
-        if fix is not None:
-            same_as = None if fix_at is None else f"{fix_at} {fix.lat_deg} {fix.lon_deg}"
-            outputs.append(Report(fix, same_as=same_as))
+        if fix is None:
+            return
+        owner = self._kenwood.owner(fix, now)
+        if owner is not None:
+            fix = msgspec.structs.replace(fix, radio_id=owner, trigger="unknown")
+        outputs.append(Report(fix, same_as=same_fix(fix)))
 
 
 EXAMPLE = """\
@@ -153,6 +180,7 @@ silent_after_s = 10.0    # a receiver that speaks every second and has been stil
 [link.options]
 checksum = "required"
 fix_week_rollover = false
+emergency_status = []    # for a Kenwood base radio: the status numbers that mean an emergency
 """
 
 DRIVER = Driver(
@@ -184,6 +212,12 @@ DRIVER = Driver(
         Handles("ZDA", "date", "dates its epoch", "captured 12, published 1"),
         Handles("GSV", "satellites in view", "checked, not used", "captured 132, published 9"),
         Handles("TXT", "text of the receiver", "checked, not used", "captured 6, published 2"),
+        Handles("PKLDS, PKNDS", "Kenwood unit", "position_fix, status", "published 11, 12 altered"),
+        Handles("PKLSH, PKNSH", "Kenwood unit, short", "position_fix", "published 11, 3 altered"),
+        Handles("PKLID, PKNID", "Kenwood unit's status", "status", "published 3"),
+        Handles("PKWDWPL", "Kenwood APRS", "position_fix", "published 4"),
+        Handles("STX I0 I1 D gI ETX", "Kenwood caller", "alive", "published 6"),
+        Handles("STX xE ETX", "Kenwood status message", "status", "one source"),
         Handles("TAG block", "source of a sentence", "radio number", "published 18, constructed 4"),
     ),
     refuses=(

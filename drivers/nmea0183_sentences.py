@@ -128,15 +128,15 @@ AnySentence = Placing | Vtg | Gsa | Gsv | Zda | Gst | Txt
 
 def read_rmc(fields: Fields) -> Rmc:
     """1 time, 2 status, 3-6 place, 7 knots, 8 course, 9 ddmmyy, 12 mode, 13 nav status."""
-    _need(fields, 10)
+    need(fields, 10)
     is_valid = fields[2] == b"A"
     return Rmc(
         time_of_day(fields[1]),
         is_valid,
-        _place(fields, 3) if is_valid else None,
-        _not_negative(fields[7]),
-        _course(fields[8]),
-        _short_date(fields[9]),
+        place_at(fields, 3) if is_valid else None,
+        not_negative(fields[7]),
+        course(fields[8]),
+        short_date(fields[9]),
         _later(fields, 12),
         _later(fields, 13),
     )
@@ -144,30 +144,30 @@ def read_rmc(fields: Fields) -> Rmc:
 
 def read_gga(fields: Fields) -> Gga:
     """1 time, 2-5 place, 6 quality, 7 satellites, 8 HDOP, 9 altitude above mean sea level."""
-    _need(fields, 10)
+    need(fields, 10)
     quality = _count(fields[6]) or 0
     return Gga(
         time_of_day(fields[1]),
         quality > 0,
-        _place(fields, 2) if quality > 0 else None,
+        place_at(fields, 2) if quality > 0 else None,
         quality,
         _count(fields[7]),
-        _not_negative(fields[8]),
+        not_negative(fields[8]),
         number(fields[9]),
     )
 
 
 def read_gns(fields: Fields) -> Gns:
     """1 time, 2-5 place, 6 modes, 7 satellites, 8 HDOP, 9 altitude MSL, 13 nav status."""
-    _need(fields, 10)
+    need(fields, 10)
     is_valid = bool(fields[6].strip(b"N"))
     return Gns(
         time_of_day(fields[1]),
         is_valid,
-        _place(fields, 2) if is_valid else None,
+        place_at(fields, 2) if is_valid else None,
         fields[6],
         _count(fields[7]),
-        _not_negative(fields[8]),
+        not_negative(fields[8]),
         number(fields[9]),
         _later(fields, 13),
     )
@@ -175,43 +175,43 @@ def read_gns(fields: Fields) -> Gns:
 
 def read_gll(fields: Fields) -> Gll:
     """1-4 place, 5 time, 6 status, 7 mode."""
-    _need(fields, 7)
+    need(fields, 7)
     is_valid = fields[6] == b"A"
     return Gll(
         time_of_day(fields[5]),
         is_valid,
-        _place(fields, 1) if is_valid else None,
+        place_at(fields, 1) if is_valid else None,
         _later(fields, 7),
     )
 
 
 def read_vtg(fields: Fields) -> Vtg:
     """1 course true, 3 course magnetic, 5 knots, 7 km/h, 9 mode; 2, 4, 6, 8 are the units."""
-    _need(fields, 9)
+    need(fields, 9)
     number(fields[3])
     return Vtg(
-        _course(fields[1]),
-        _not_negative(fields[5]),
-        _not_negative(fields[7]),
+        course(fields[1]),
+        not_negative(fields[5]),
+        not_negative(fields[7]),
         _later(fields, 9),
     )
 
 
 def read_gsa(fields: Fields) -> Gsa:
     """2 fix mode, 3-14 satellites used, 15 PDOP, 16 HDOP, 17 VDOP."""
-    _need(fields, 18)
+    need(fields, 18)
     return Gsa(
         _count(fields[2]),
         sum(1 for satellite in fields[3:15] if satellite),
-        _not_negative(fields[15]),
-        _not_negative(fields[16]),
-        _not_negative(fields[17]),
+        not_negative(fields[15]),
+        not_negative(fields[16]),
+        not_negative(fields[17]),
     )
 
 
 def read_gsv(fields: Fields) -> Gsv:
     """1 sentences, 2 number, 3 in view, then id, elevation, azimuth, strength of each satellite."""
-    _need(fields, 4)
+    need(fields, 4)
     total, index = _count(fields[1]), _count(fields[2])
     if total is None or index is None:
         raise ValueError("GSV: is not numbered")
@@ -223,7 +223,7 @@ def read_gsv(fields: Fields) -> Gsv:
 
 def read_zda(fields: Fields) -> Zda:
     """1 time, 2 day, 3 month, 4 year."""
-    _need(fields, 5)
+    need(fields, 5)
     day, month, year = (_count(field) for field in fields[2:5])
     if day is None or month is None or year is None:
         return Zda(time_of_day(fields[1]), None)
@@ -232,13 +232,13 @@ def read_zda(fields: Fields) -> Zda:
 
 def read_gst(fields: Fields) -> Gst:
     """1 time, 2 RMS, 3-5 ellipse, 6 latitude, 7 longitude, 8 altitude."""
-    _need(fields, 9)
+    need(fields, 9)
     return Gst(
         time_of_day(fields[1]),
         number(fields[2]),
-        _not_negative(fields[6]),
-        _not_negative(fields[7]),
-        _not_negative(fields[8]),
+        not_negative(fields[6]),
+        not_negative(fields[7]),
+        not_negative(fields[8]),
     )
 
 
@@ -276,14 +276,15 @@ def number(text: bytes) -> float | None:
     return float(text)
 
 
-def _not_negative(text: bytes) -> float | None:
+def not_negative(text: bytes) -> float | None:
+    """A number from 0 up."""
     value = number(text)
     if value is not None and value < 0:
         raise ValueError(f"{text!r} is negative")
     return value
 
 
-def _course(text: bytes) -> float | None:
+def course(text: bytes) -> float | None:
     """Degrees from true north, 0 to under 360; 360 itself is north."""
     value = number(text)
     if value is None:
@@ -301,7 +302,7 @@ def _count(text: bytes) -> int | None:
     return int(text)
 
 
-def _place(fields: Fields, index: int) -> Place | None:
+def place_at(fields: Fields, index: int) -> Place | None:
     """Latitude ddmm.m, N or S, longitude dddmm.m, E or W, from ``index`` on."""
     lat_deg = _angle(fields[index], fields[index + 1], b"NS", 90)
     lon_deg = _angle(fields[index + 2], fields[index + 3], b"EW", 180)
@@ -338,7 +339,7 @@ def time_of_day(text: bytes) -> int | None:
 
 
 @lru_cache(maxsize=64)
-def _short_date(text: bytes) -> int | None:
+def short_date(text: bytes) -> int | None:
     """Days since 1970-01-01 from ddmmyy, or None where no calendar has the date.
 
     Receivers whose week has rolled over print a wrong one beside a good place, and some print
@@ -363,7 +364,8 @@ def _later(fields: Fields, index: int) -> bytes:
     return fields[index] if len(fields) > index else b""
 
 
-def _need(fields: Fields, count: int) -> None:
+def need(fields: Fields, count: int) -> None:
+    """Raises ValueError for a sentence with fewer fields, its address included."""
     if len(fields) < count:
         raise ValueError(f"has {len(fields)} fields, needs {count}")
 

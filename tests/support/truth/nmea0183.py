@@ -1,6 +1,7 @@
 """What is a whole NMEA sentence, said without the driver; and a stream of sentences to damage."""
 
 import datetime as dt
+import re
 from collections.abc import Iterator
 
 MAX_BODY = 1024
@@ -15,7 +16,11 @@ def check_of(body: bytes) -> bytes:
 
 
 def good_frames(data: bytes) -> Iterator[bytes]:
-    """Every run ``$…*hh`` in ``data`` whose check fits, in order, with a line end."""
+    """Every run ``$…*hh`` in ``data`` whose check fits, with a line end, and Kenwood's statuses.
+
+    A status message of a Kenwood radio has no check: STX and ETX are all that it is known by.
+    """
+    yield from re.findall(rb"\x02xE[ -~]{19,26}\x03", data)
     start = data.find(b"$")
     while start >= 0:
         following = data.find(b"$", start + 1)
