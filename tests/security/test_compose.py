@@ -133,6 +133,22 @@ def test_grafana_asks_for_a_login_and_calls_nobody() -> None:
         assert said[f"GF_ANALYTICS_{key}"] == "false"
 
 
+def test_grafanas_source_is_a_service_and_its_user_may_only_read() -> None:
+    folder = ROOT / "dashboards/grafana/provisioning/datasources"
+    (file,) = folder.glob("*.yaml")
+    (source,) = yaml.safe_load(file.read_text(encoding="utf-8"))["datasources"]
+    said = COMPOSE["services"]["influxdb"]["environment"]
+    assert source["url"] == "http://influxdb:8086"
+    assert source["jsonData"]["dbName"] == said["DOCKER_INFLUXDB_INIT_BUCKET"]
+    (secret,) = re.findall(
+        r"\$__file\{/run/secrets/(\w+)\}\Z", source["secureJsonData"]["password"]
+    )
+    assert secret in COMPOSE["services"]["grafana"]["secrets"]
+    users = (ROOT / "config/compose/influxdb-users.sh").read_text(encoding="utf-8")
+    assert f"user {source['user']} {secret} --read-bucket\n" in users
+    assert "user gateway influx_gateway_password --write-bucket\n" in users
+
+
 def test_an_alarm_waits_for_no_other_service() -> None:
     assert "depends_on" not in COMPOSE["services"]["gateway"]
 
