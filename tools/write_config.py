@@ -172,10 +172,12 @@ def _links() -> Iterator[str]:
     yield from _comment(f"{TABLES['link']}. {_doc(settings.LinkSettings)}")
     yield from _comment("A [[link]] table for each: the drivers' examples, then all keys.")
     yield ""
+    ids: set[str] = set()
     for driver in Catalog.scan():
         mark = "" if driver.name in USED_LINKS else "#"
+        example = _with_own_ids(driver.example.strip(), driver.name, ids)
         yield from _comment(f"{driver.title}\n{driver.title_zh}\ndocs/drivers/{driver.name}.md")
-        yield from (f"{mark}{line}" if line else "" for line in driver.example.strip().splitlines())
+        yield from (f"{mark}{line}" if line else "" for line in example.splitlines())
         yield ""
     for kind in typing.get_args(settings.AnyLinkSettings):
         tag = str(kind.__struct_config__.tag)
@@ -184,6 +186,17 @@ def _links() -> Iterator[str]:
         yield _line("transport", tag, "", is_used=False)
         yield from _keys(kind, tag, shared="link")
         yield ""
+
+
+def _with_own_ids(example: str, driver: str, ids: set[str]) -> str:
+    """The example; a link id that another driver's example has too gets the driver's name."""
+
+    def own(found: re.Match[str]) -> str:
+        name = found[1] if found[1] not in ids else f"{found[1]}-{driver}"
+        ids.add(name)
+        return f'id = "{name}"'
+
+    return re.sub(r'^id = "([^"]+)"', own, example, flags=re.MULTILINE)
 
 
 def _keys(kind: Any, table: str, shared: str = "") -> Iterator[str]:

@@ -16,7 +16,7 @@ from gateway.settings import AnyLinkSettings, Settings, SiteSettings, load_setti
 from tools import write_config
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
-SWITCHED_OFF = re.compile(r"^#(?=[a-z_]+ = |\[)", re.MULTILINE)
+SWITCHED_OFF = re.compile(r'^#(?=[a-z_]+ = |"[^"]+" = |\[)', re.MULTILINE)
 HOW = "run: python -m tools.write_config"
 
 
