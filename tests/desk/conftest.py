@@ -24,6 +24,9 @@ FLAGS = (
     "--disable-gpu",
     "--disable-background-networking",
     "--no-first-run",
+    # The usual policy of a browser on a desk; a headless one now and then allows sound by itself.
+    "--autoplay-policy=document-user-activation-required",
+    "--disable-features=MediaEngagementBypassAutoplayPolicies,PreloadMediaEngagementData",
 )
 TIMEOUT_MS = 5_000
 VIEWPORT: ViewportSize = {"width": 1366, "height": 768}
@@ -142,12 +145,24 @@ def page(shared_page: Page, desk: FakeDesk) -> Page:
 
 
 @pytest.fixture
-def open_page(context: BrowserContext, desk: FakeDesk, served: Served) -> Iterator[Open]:
-    """Opens a page of its own; without the map unless asked, which saves a second of drawing."""
-    opened: list[Page] = []
+def open_page(
+    browser: Browser, context: BrowserContext, desk: FakeDesk, served: Served
+) -> Iterator[Open]:
+    """Opens a page of its own; without the map unless asked, which saves a second of drawing.
 
-    def open_it(path: str = "/", *, with_map: bool = False, clock: bool = False) -> Page:
-        page = context.new_page()
+    ``fresh`` gives it a profile in which nobody has clicked yet.
+    """
+    opened: list[Page] = []
+    profiles: list[BrowserContext] = []
+
+    def open_it(
+        path: str = "/", *, with_map: bool = False, clock: bool = False, fresh: bool = False
+    ) -> Page:
+        profile = browser.new_context(viewport=VIEWPORT) if fresh else context
+        if fresh:
+            profile.set_default_timeout(TIMEOUT_MS)
+            profiles.append(profile)
+        page = profile.new_page()
         opened.append(page)
         page.add_init_script(WATCH)
         page.on("request", lambda request: desk.requested.append(request.url))
@@ -163,6 +178,8 @@ def open_page(context: BrowserContext, desk: FakeDesk, served: Served) -> Iterat
     yield open_it
     for page in opened:
         page.close()
+    for profile in profiles:
+        profile.close()
 
 
 def _abort(route: Route) -> None:

@@ -45,7 +45,7 @@ def test_alarm_is_seen_and_heard_within_two_seconds(desk: FakeDesk, page: Page) 
 def test_sound_that_is_not_enabled_is_announced_and_begins_with_the_first_click(
     desk: FakeDesk, open_page: Open
 ) -> None:
-    page = shown(open_page())
+    page = shown(open_page(fresh=True))
     expect(page.locator("[data-notice=sound]")).to_contain_text("点击启用声音")
     desk.raise_emergency("e1")
     page.locator(".alarm.big").wait_for()
