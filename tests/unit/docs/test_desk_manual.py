@@ -13,6 +13,7 @@ def words_on_the_screen() -> list[re.Pattern[str]]:
     chinese = (SOURCE / "words.ts").read_text(encoding="utf-8").split("} as const", 1)[0]
     texts = re.findall(r': "([^"]+)",$', chinese, re.MULTILINE)
     assert len(texts) > 100
+    texts = [text for text in texts if re.sub(r"\{\w+\}", "", text)]  # some are filled in only
     return [re.compile(re.sub(r"\\\{\w+\\\}", ".+", re.escape(text)) + r"\Z") for text in texts]
 
 
