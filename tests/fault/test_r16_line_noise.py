@@ -91,7 +91,7 @@ def events_of(driver: Driver[Any], reads: Iterable[bytes]) -> Counter[bytes]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("driver", DRIVERS.values(), ids=DRIVERS)
 def test_every_intact_frame_is_decoded_and_none_is_invented(driver: Driver[Any]) -> None:
-    rng = random.Random(f"r16:{driver.name}")  # noqa: S311 - seeded noise, no secret
+    rng = random.Random(f"r16:{driver.name}")
     stream, bounds = bytearray(), [0]
     frames = []
     for frame in frame_source(driver):

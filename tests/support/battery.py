@@ -196,7 +196,7 @@ def check_after_noise(case: Case) -> None:
     """Seeded noise before the first frame changes no event."""
     whole = case.play(whole_reads(case))
     for seed in NOISE_SEEDS:
-        rng = random.Random(seed)  # noqa: S311 - seeded noise, no secret
+        rng = random.Random(seed)
         noise = rng.randbytes(rng.randrange(1, 80))
         reads = [noise, *case.vector.frames]
         outcome = case.play([b"".join(reads)] if case.is_stream else reads)

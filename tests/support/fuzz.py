@@ -101,7 +101,7 @@ def _timed(driver: Driver[Any], bad: Bad) -> tuple[list[bytes], float]:
 
 def bad_inputs(driver: Driver[Any], cases: Sequence[Case], count: int, seed: str) -> Iterator[Bad]:
     """Mutations of the vectors' frames, spliced and cut frames, and bytes from nowhere."""
-    rng = random.Random(seed)  # noqa: S311 - seeded fuzz, no secret
+    rng = random.Random(seed)
     truth = truth_of(driver.name)
     pool = [(case, frame) for case in cases for frame in _frames(case)]
     frames = [frame for _, frame in pool]

@@ -182,7 +182,7 @@ def play(line: dict[str, Any]) -> list[Output]:
 
 
 def show(rows: list[str]) -> None:
-    print("\n" + "\n".join(rows))  # noqa: T201 - the table is what this test is for
+    print("\n" + "\n".join(rows))
 
 
 def compare(expected: Fields, found: Fields, table: Counter[tuple[str, str]], where: str) -> None:

@@ -165,9 +165,9 @@ def test_every_reference_sentence_agrees_field_by_field() -> None:
             table["line compared"] += 1
             differing += [f"{line['text']}: {one}" for one in compare(expected, found, table)]
     table["field differs"] += 0
-    print()  # noqa: T201 - the table is the point of running this with -s
+    print()
     for what, count in sorted(table.items()):
-        print(f"{count:6d}  {what}")  # noqa: T201 - see above
+        print(f"{count:6d}  {what}")
     assert table["field agrees"] > 1000
     assert not differing, "\n".join(differing)
 
@@ -222,7 +222,7 @@ def test_every_broken_sentence_of_the_recorded_streams_is_counted() -> None:
 
 
 def test_any_split_of_the_recorded_streams_gives_the_same_events() -> None:
-    rng = Random("splits")  # noqa: S311 - seeded, no secret
+    rng = Random("splits")
     for line in reference_vectors("nmea0183_streams"):
         data = bytes.fromhex(line["hex"])
         whole = outputs_of([data])
