@@ -37,9 +37,11 @@ check: setup ## format, lint, types, arrows between layers
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-fix: setup ## let the formatter and the linter mend what they can
+fix: setup ## let the formatter and the linter mend what they can, write generated files anew
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
+	$(RUN) -m tools.write_config
+	$(RUN) -m tools.write_schemas
 
 bench: servers ## figures beside a ceiling measured in the same run
 	$(RUN) -m tests.bench

@@ -272,7 +272,7 @@ def emulate(
 ) -> None:
     """Play one emulated device on a pseudo-terminal, a TCP or a UDP port, walking a street.
 
-    Example: pdt-gateway emulate jt808 --connect 127.0.0.1:8808 --press-after 5
+    Example: pdt-gateway emulate jt808 --connect 127.0.0.1:10808 --press-after 5
     """
     from gateway.demo.emulate import Emulation, play  # noqa: PLC0415 - as above
 
