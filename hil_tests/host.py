@@ -71,8 +71,21 @@ class GatewayHere:
         return parse_address(next(word for word in words if ":" in word), link_id)
 
     async def links_are_up(self, link_ids: Sequence[str]) -> None:
-        """Wait for links to open."""
-        await until(lambda: all(self._view(each).state == "up" for each in link_ids), OPEN_LIMIT_S)
+        """Wait for links to open; raises TimeoutError."""
+
+        def are_up() -> bool:
+            return all(self._view(each).state == "up" for each in link_ids)
+
+        if not await until(are_up, OPEN_LIMIT_S):
+            raise TimeoutError(f"not open: {[self._view(each) for each in link_ids]}")
+
+    async def next_event(self, wanted: Callable[[Event], bool], within_s: float) -> float:
+        """Wait for an event that is not committed yet; the seconds it took. Raises TimeoutError."""
+        first = len(self.events)
+        began = asyncio.get_running_loop().time()
+        if not await until(lambda: any(map(wanted, self.events[first:])), within_s):
+            raise TimeoutError(f"not within {within_s:g} s; the last events: {self.events[-5:]}")
+        return asyncio.get_running_loop().time() - began
 
     async def _serve(self) -> Account:
         return await self.gateway.run(self._stop, lambda _: self._ready.set())
