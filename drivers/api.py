@@ -6,10 +6,11 @@ send and the next deadline come out. The session owns the wire.
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
+from drivers.wire import Field
 from gateway.model.events import EmergencyKind, RadioEvent
 from gateway.model.identity import RadioId
 from gateway.model.quantities import Instant
@@ -72,7 +73,46 @@ class Reject(NamedTuple):
     data: bytes = b""
 
 
-Output = Report | Heard | Reject
+class Verb(StrEnum):
+    """What a radio may be asked to do. Nothing here disables a radio or listens in."""
+
+    LOCATE = "locate"  # one position, now
+    TRACK = "track"  # a position every ``every_s`` seconds, for ``for_s`` seconds
+    TEXT = "text"
+    CHECK = "check"  # is it there?
+    EMERGENCY_STOP = "emergency_stop"  # end the alarm in the radio itself
+
+
+class Command(NamedTuple):
+    """One thing asked of one radio.
+
+    ``order`` is unique in the gateway's life; the codec gives it back in its ``Outcome``. Nobody
+    waits for that any longer after ``until_mono``: the codec stops repeating and forgets it.
+    """
+
+    order: int
+    radio_id: RadioId
+    verb: Verb
+    until_mono: float  # seconds on the clock of ``Moment.mono``
+    body: str = ""  # of a text
+    every_s: int = 0  # of a track
+    for_s: int = 0
+
+
+class Outcome(NamedTuple):
+    """What became of a command, given once for each order.
+
+    ``delivered`` only where the far end confirmed it, or gave what was asked for; ``refused`` with
+    the reason in ``why`` where it cannot be done or the far end will not. A codec that hears
+    nothing says nothing: the gateway calls that timed out.
+    """
+
+    order: int
+    result: Literal["delivered", "refused"]
+    why: str = ""
+
+
+Output = Report | Heard | Reject | Outcome
 
 
 class Codec(Protocol):
@@ -103,6 +143,19 @@ class Codec(Protocol):
         ...
 
 
+@runtime_checkable
+class TakesCommands(Protocol):
+    """A codec that can ask a radio for something; its manifest names the verbs in ``commands``."""
+
+    def send(self, command: Command, now: Moment) -> Sequence[Output]:
+        """Queue the bytes of ``command``; it may be refused at once.
+
+        Only verbs of the manifest come here. Commands in progress are bounded; one too many is
+        refused.
+        """
+        ...
+
+
 class CodecOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of a driver's options: the ``options`` table of a link in the settings.
 
@@ -127,7 +180,9 @@ class Driver(msgspec.Struct, Generic[OptionsT], frozen=True, kw_only=True):
 
     ``codec`` is called with the options and the link id, once for each peer. ``max_frame`` bounds
     every buffer, in bytes. ``speaks_first`` is true where the codec has bytes to send on opening.
-    ``has_receipts`` is true where a radio waits for our acknowledgement.
+    ``has_receipts`` is true where a radio waits for our acknowledgement. ``commands`` are the verbs
+    that its codec takes (``TakesCommands``). ``explain`` lists the fields of one frame, or of one
+    line, in the order of the specification's tables, for ``decode --explain``; it never raises.
     """
 
     name: str
@@ -140,6 +195,8 @@ class Driver(msgspec.Struct, Generic[OptionsT], frozen=True, kw_only=True):
     max_frame: int
     has_receipts: bool = False
     speaks_first: bool = False
+    commands: frozenset[Verb] = frozenset()
+    explain: Callable[[bytes], Sequence[Field]] | None = None
     grade: str = "bronze"  # bronze, silver, gold, platinum: docs/drivers/README.md
     handles: tuple[Handles, ...] = ()
     refuses: tuple[Handles, ...] = ()

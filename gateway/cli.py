@@ -6,12 +6,13 @@ Exit codes: 0 fine, 1 found something wrong, 2 usage or settings, 3 cannot run.
 import sys
 from enum import IntEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, BinaryIO, NoReturn
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 import gateway
 from gateway import check as checking
@@ -94,7 +95,15 @@ def decode(
         bool,
         typer.Option("--hex", help="One frame a line in hex; one JSON array of events a line."),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="JSON, which it always is.")] = False,  # noqa: ARG001 - kept for scripts
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="With --hex: each frame field by field, and where it broke."
+        ),
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="JSON: events always are; with --explain the fields.")
+    ] = False,
     at: Annotated[
         str, typer.Option(help="When the bytes came, RFC 3339; completes dates. Now if not given.")
     ] = "",
@@ -105,8 +114,14 @@ def decode(
 ) -> None:
     """Read a recording offline: raw bytes to one JSON event a line, or hex to arrays of events.
 
-    Example: echo '7e0002…7e' | pdt-gateway decode jt808 --hex
+    Examples:
+    echo '7e0002…7e' | pdt-gateway decode jt808 --hex
+
+    echo '7e0002…7e' | pdt-gateway decode jt808 --hex --explain
     """
+    if explain:
+        _explain(driver, file, hex_lines=hex_lines, json=json)
+        return
     moment = _instant(at) if at else SystemClock().now()
     catalog = Catalog.scan()
     options = _options(option or [])
@@ -119,6 +134,26 @@ def decode(
     for line in lines:
         sys.stdout.buffer.write(line + b"\n")
     sys.stdout.flush()
+
+
+def _explain(driver: str, file: BinaryIO, *, hex_lines: bool, json: bool) -> None:
+    if not hex_lines:
+        raise typer.BadParameter("it needs --hex, one frame a line", param_hint="--explain")
+    is_broken = False
+    for fields in decoding.explain_hex_lines(Catalog.scan().get(driver), file):
+        is_broken |= any(field.problem for field in fields)
+        if json:
+            sys.stdout.buffer.write(to_json([field._asdict() for field in fields]) + b"\n")
+            continue
+        table = Table()
+        for heading in ("place", "raw", "field", "value"):
+            table.add_column(heading, overflow="fold")
+        for field in fields:
+            mark = Text(f"✗ {field.problem}", "bold red") if field.problem else Text(field.value)
+            table.add_row(field.place, field.raw, Text(field.name), mark)
+        Console().print(table)
+    if is_broken:
+        raise typer.Exit(Exit.FOUND)
 
 
 @app.command()

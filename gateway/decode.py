@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from drivers.api import Driver, Moment, Output, Reject, Report
+from drivers.wire import Field
 from gateway.errors import ConfigError
 from gateway.model.events import AnyEvent, to_json
 from gateway.model.identity import derive_event_id
@@ -27,16 +28,11 @@ def decode_hex_lines(
     A refused frame gives ``{"error": …}``; blank lines and lines that begin with ``#`` are passed
     over.
     """
-    for line in lines:
-        text = line.strip()
-        if not text or text.startswith(b"#"):
-            continue
-        try:
-            data = bytes.fromhex(text.decode("ascii", "replace"))
-        except ValueError as error:
-            yield msgspec.json.encode([{"error": f"not hex: {error}"}])
-            continue
-        yield b"[" + b",".join(_decode_one(driver, options, data, at)) + b"]"
+    for data in _frames(lines):
+        if isinstance(data, str):
+            yield msgspec.json.encode([{"error": data}])
+        else:
+            yield b"[" + b",".join(_decode_one(driver, options, data, at)) + b"]"
 
 
 def decode_stream(
@@ -49,6 +45,29 @@ def decode_stream(
         yield from facts(driver.name, _step(partial(codec.receive, chunk, now)), at)
         codec.outgoing()  # nobody listens
     yield from facts(driver.name, _step(partial(codec.flush, now)), at)
+
+
+def explain_hex_lines(driver: Driver[Any], lines: Iterable[bytes]) -> Iterator[Sequence[Field]]:
+    """The fields of the frame on each line of hex; raises ConfigError where a driver tells none."""
+    if driver.explain is None:
+        raise ConfigError(f"driver {driver.name!r} does not tell its frames field by field")
+    for data in _frames(lines):
+        if isinstance(data, str):
+            yield [Field("-", "", "line", "", data)]
+        else:
+            yield driver.explain(data)
+
+
+def _frames(lines: Iterable[bytes]) -> Iterator[bytes | str]:
+    """The bytes of each line of hex, or what is wrong with it; comments are passed over."""
+    for line in lines:
+        text = line.strip()
+        if not text or text.startswith(b"#"):
+            continue
+        try:
+            yield bytes.fromhex(text.decode("ascii", "replace"))
+        except ValueError as error:
+            yield f"not hex: {error}"
 
 
 def _decode_one(

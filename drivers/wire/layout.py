@@ -14,7 +14,7 @@
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import (
@@ -55,6 +55,7 @@ class Layout:
     size: ClassVar[int]
     _struct: ClassVar[struct.Struct]
     _names: ClassVar[tuple[str, ...]]
+    _codes: ClassVar[tuple[str, ...]]
     _enums: ClassVar[tuple[tuple[int, str, type[IntEnum]], ...]]
 
     @classmethod
@@ -87,6 +88,14 @@ class Layout:
         except struct.error as error:
             raise WireError(f"{cls.__name__}: {error}") from None
 
+    @classmethod
+    def table(cls) -> Iterator[tuple[str, struct.Struct, type[IntEnum] | None]]:
+        """Name, form and named values of each field, in the table's order."""
+        order = cls._struct.format[0]
+        kinds = {name: kind for _, name, kind in cls._enums}
+        for name, code in zip(cls._names, cls._codes, strict=True):
+            yield name, struct.Struct(order + code), kinds.get(name)
+
 
 LayoutT = TypeVar("LayoutT", bound=Layout)
 
@@ -112,6 +121,7 @@ def layout(byte_order: Literal[">", "<"]) -> Callable[[type[LayoutT]], type[Layo
                 enums.append((index, field.name, kind))
         made._struct = struct.Struct(byte_order + "".join(codes))  # noqa: SLF001 - own class
         made._names = tuple(names)  # noqa: SLF001 - own class
+        made._codes = tuple(codes)  # noqa: SLF001 - own class
         made._enums = tuple(enums)  # noqa: SLF001 - own class
         made.size = made._struct.size  # noqa: SLF001 - own class
         return made

@@ -143,7 +143,7 @@ class Session:
             )
         elif isinstance(output, Heard):
             self._host.heard(output, at)
-        else:
+        elif isinstance(output, Reject):
             self._host.rejected(self._peer.name, output, at)
 
     def _settler(self, receipt: int | None) -> Callable[[StoreError | None], None]:

@@ -14,10 +14,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import drivers
-from drivers.api import Codec, Driver, Heard, Moment, Output, Reject, Report, Transport
+from drivers.api import (
+    Codec,
+    Command,
+    Driver,
+    Heard,
+    Moment,
+    Output,
+    Reject,
+    Report,
+    TakesCommands,
+    Transport,
+)
+from drivers.api import Outcome as CommandOutcome
 from gateway.model.events import to_json
+from gateway.model.identity import RadioId
 from gateway.model.quantities import NS_PER_S, Instant
-from tests.support.vectors import FOLDER, Step, Vector, load_vectors
+from tests.support.vectors import FOLDER, Send, Step, Vector, load_vectors
 
 STREAMS = {Transport.SERIAL, Transport.TCP_CLIENT, Transport.TCP_SERVER}
 LINK_ID = "link-1"
@@ -34,6 +47,7 @@ class Outcome:
     rejects: list[Reject] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
+    outcomes: list[str] = field(default_factory=list)
 
     @property
     def reasons(self) -> list[str]:
@@ -49,6 +63,8 @@ class Player:
         self.moment = moment
         self.outcome = Outcome()
         self.unaccepted: list[int] = []
+        self._orders = 0
+        self._verbs = driver.commands
         self._drain()
 
     def receive(self, data: bytes) -> None:
@@ -65,6 +81,23 @@ class Player:
         for receipt in receipts:
             self.codec.accept(receipt)
         self._drain()
+
+    def send(self, wish: Send) -> None:
+        """A command for a radio."""
+        assert wish.verb in self._verbs, f"the manifest does not name {wish.verb}"
+        assert isinstance(self.codec, TakesCommands)
+        self._orders += 1
+        until_mono = self.moment.mono + wish.within_s
+        command = Command(
+            order=self._orders,
+            radio_id=RadioId(wish.radio_id),
+            verb=wish.verb,
+            until_mono=until_mono,
+            body=wish.body,
+            every_s=wish.every_s,
+            for_s=wish.for_s,
+        )
+        self._take(self.codec.send(command, self.moment))
 
     def wait(self, seconds: float) -> None:
         """Time passes, and every deadline on the way is kept."""
@@ -91,6 +124,9 @@ class Player:
                     self.unaccepted.append(output.receipt)
             elif isinstance(output, Heard):
                 self.outcome.heard.append(output.radio_id)
+            elif isinstance(output, CommandOutcome):
+                why = f": {output.why}" if output.why else ""
+                self.outcome.outcomes.append(f"{output.order} {output.result}{why}")
             else:
                 self.outcome.rejects.append(output)
         self._drain()
@@ -172,6 +208,7 @@ def check_whole(case: Case) -> None:
     for number, (event, expected) in enumerate(zip(shown, vector.events, strict=True)):
         compare(event, expected, vector.tolerance, f"event {number}")
     assert outcome.reasons == vector.expected_rejects, outcome.rejects
+    assert outcome.outcomes == list(vector.outcomes)
     if vector.heard is not None:
         assert outcome.heard == list(vector.heard)
     if vector.tx_hex is not None:
@@ -190,6 +227,7 @@ def check_byte_by_byte(case: Case) -> None:
     assert split.reasons == whole.reasons
     assert split.heard == whole.heard
     assert split.sent == whole.sent
+    assert split.outcomes == whole.outcomes
 
 
 def check_after_noise(case: Case) -> None:
@@ -329,6 +367,8 @@ def _play_step(player: Player, step: Step, *, is_split: bool) -> None:
         player.wait(step.after_s)
     if step.accept:
         player.accept()
+    if step.send is not None:
+        player.send(step.send)
 
 
 # --- comparing ------------------------------------------------------------------------------------

@@ -22,8 +22,12 @@ r"""Vector files: what a peer puts on the wire, where that was seen, and what mu
                                  # no_truncation, no_bit_flips
 
 A dialogue has ``steps`` instead of ``rx``; each step is one of ``{ rx = … }``, ``{ rx_hex = … }``,
-``{ tx_hex = … }`` (the next frames sent, one or a list), ``{ after_s = 5.0 }`` (time passes,
-deadlines are kept) and ``{ accept = true }`` (every event so far is on disk).
+``{ tx_hex = … }`` (the next frames sent, one or a list), ``{ tx = … }`` (the same as text),
+``{ after_s = 5.0 }`` (time passes, deadlines are kept), ``{ accept = true }`` (every event so far
+is on disk) and ``{ send = { verb = "text", radio_id = "dmr:1", body = "…" } }`` (a command; orders
+count from 1, and nobody waits longer than its ``within_s``, 30 s).
+
+``outcomes = ["1 delivered", "2 refused: too long"]`` are all outcomes of commands, in order.
 
 ``events`` are compared field by field with the event's JSON: fields that are not named are not
 looked at, fields under ``absent`` must not be there.
@@ -36,7 +40,7 @@ from typing import Any
 
 import msgspec
 
-from drivers.api import Moment
+from drivers.api import Moment, Verb
 from gateway.model.quantities import Instant
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors"
@@ -45,14 +49,27 @@ USUAL_AT = datetime.fromisoformat("2026-05-01T08:00:00+00:00")
 Texts = str | list[str]
 
 
+class Send(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A command to a radio; see ``drivers.api.Command``."""
+
+    verb: Verb
+    radio_id: str
+    body: str = ""
+    every_s: int = 0
+    for_s: int = 0
+    within_s: float = 30.0
+
+
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One step of a dialogue; exactly one field is given."""
 
     rx: Texts | None = None
     rx_hex: Texts | None = None
+    tx: Texts | None = None
     tx_hex: Texts | None = None
     after_s: float | None = None
     accept: bool | None = None
+    send: Send | None = None
 
     def __post_init__(self) -> None:
         """Refuse a step that says two things, or nothing."""
@@ -66,7 +83,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def sent(self) -> list[bytes]:
         """The frames that must have gone out."""
-        return _frames(None, self.tx_hex)
+        return _frames(self.tx, self.tx_hex)
 
 
 class Vector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -84,6 +101,7 @@ class Vector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     reject: str = ""
     heard: tuple[str, ...] | None = None
     tx_hex: tuple[str, ...] | None = None
+    outcomes: tuple[str, ...] = ()
     tolerance: float = 1e-9
     no_split: str = ""
     no_noise: str = ""
