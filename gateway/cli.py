@@ -333,6 +333,41 @@ def outbox(
         print(f"  {row.at.text()}  {row.reason}  {row.payload[:120]!r}")
 
 
+@app.command()
+def airtime(
+    *,
+    budget: Annotated[float, typer.Option(help="Position requests a minute.")] = 1000,
+    emergency: Annotated[int, typer.Option(help="Units with an open emergency.")] = 0,
+    responding: Annotated[int, typer.Option(help="Units near one.")] = 0,
+    patrol: Annotated[int, typer.Option(help="Units on the move.")] = 75,
+    idle: Annotated[int, typer.Option(help="Units at their posts.")] = 225,
+    json: AsJson = False,
+) -> None:
+    """How old fixes get on a channel of a town, by class (docs/airtime.md); nothing is asked.
+
+    Example: pdt-gateway airtime --budget 1000 --emergency 1 --responding 12 --patrol 120 --idle 400
+    """
+    from gateway.airtime.shares import UnitClass  # noqa: PLC0415 - as above
+    from gateway.airtime.simulation import simulate  # noqa: PLC0415 - as above
+
+    counts = dict(zip(UnitClass, (emergency, responding, patrol, idle), strict=True))
+    if budget < 1 or min(counts.values()) < 0:
+        raise typer.BadParameter("a budget of at least 1, and no negative number of units")
+    rows = simulate(counts, budget, minutes=90)
+    if json:
+        _print_json(
+            [{"class": row.kind.name.lower()} | msgspec.structs.asdict(row.promise) for row in rows]
+        )
+        return
+    table = Table(title=f"{budget:g} requests a minute")
+    for heading in ("class", "units", "requests/min", "interval s", "worst age s", "simulated s"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        cells = (*msgspec.structs.astuple(row.promise), row.worst_age_s)
+        table.add_row(row.kind.name.lower(), *(f"{cell:g}" for cell in cells))
+    Console().print(table)
+
+
 @app.command("sign-in-link")
 def sign_in_link(
     config: ConfigFile,
