@@ -1,0 +1,71 @@
+"""What becomes of a request once the sink has let it in."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from gateway.errors import NotAllowedError
+from gateway.model.events import Verdict
+from gateway.model.identity import EventId
+from gateway.model.requests import Request
+from gateway.runtime.requests import Requests
+
+PRESS = EventId("f545335c0c42fcf32eea9747038a0c12")
+
+
+class Actions:
+    """Remembers who did what."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[object, ...]] = []
+
+    async def take(self, emergency_id: str, by: str) -> None:
+        self.done.append(("take", emergency_id, by))
+
+    async def close(self, emergency_id: str, by: str, verdict: Verdict, note: str | None) -> None:
+        self.done.append(("close", emergency_id, by, verdict, note))
+
+
+def answer(actions: Actions, verb: Any, **fields: Any) -> dict[str, object]:
+    request = Request(**fields)
+    return asyncio.run(Requests(actions).answer(verb, request, f"{request.by} via mqtt"))
+
+
+def test_taking_and_closing_name_the_person_and_the_way() -> None:
+    actions = Actions()
+    assert answer(actions, "emergency/take", emergency_id=PRESS, by="李明") == {
+        "emergency_id": PRESS,
+        "taken_by": "李明 via mqtt",
+    }
+    answer(actions, "emergency/close", emergency_id=PRESS, by="李明", verdict="false", note="误碰")
+    assert actions.done == [
+        ("take", PRESS, "李明 via mqtt"),
+        ("close", PRESS, "李明 via mqtt", "false", "误碰"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("verb", "fields", "sentence"),
+    [
+        ("emergency/take", {"by": "李明"}, "emergency_id: is missing"),
+        ("emergency/take", {"emergency_id": PRESS}, "by: is missing"),
+        ("emergency/take", {"emergency_id": PRESS, "by": " "}, "by: name the person"),
+        ("emergency/take", {"emergency_id": PRESS, "by": "x" * 65}, "by: name the person"),
+        ("emergency/take", {"emergency_id": PRESS, "by": "a\nb"}, "by: name the person"),
+        ("emergency/close", {"emergency_id": PRESS, "by": "李明"}, "verdict: is missing"),
+        (
+            "emergency/close",
+            {"emergency_id": PRESS, "by": "李明", "verdict": "true", "note": "x" * 1001},
+            "note: at most",
+        ),
+        ("rebirth", {}, "cannot do 'rebirth'"),
+    ],
+)
+def test_what_is_missing_or_unfit_is_refused_with_a_sentence(
+    verb: str, fields: dict[str, Any], sentence: str
+) -> None:
+    actions = Actions()
+    with pytest.raises(NotAllowedError, match=sentence):
+        answer(actions, verb, **fields)
+    assert not actions.done
