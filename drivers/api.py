@@ -156,6 +156,18 @@ class TakesCommands(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsPeer(Protocol):
+    """A codec whose frames do not say whose they are: the address they come from does."""
+
+    def meet(self, peer: str) -> None:
+        """Where the far end is, as people write it: ``12.0.0.11:4005``, or a path on a serial port.
+
+        Called once, before anything else; never called where nobody knows (a bare dump of bytes).
+        """
+        ...
+
+
 class CodecOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of a driver's options: the ``options`` table of a link in the settings.
 
@@ -178,7 +190,8 @@ class Handles(NamedTuple):
 class Driver(msgspec.Struct, Generic[OptionsT], frozen=True, kw_only=True):
     """The manifest: what a driver is, what carries it and what it can do.
 
-    ``codec`` is called with the options and the link id, once for each peer. ``max_frame`` bounds
+    ``codec`` is called with the options and the link id, once for each peer; a codec that needs the
+    peer's address as well has a method ``meet`` (``KnowsPeer``). ``max_frame`` bounds
     every buffer, in bytes. ``speaks_first`` is true where the codec has bytes to send on opening.
     ``has_receipts`` is true where a radio waits for our acknowledgement. ``commands`` are the verbs
     that its codec takes (``TakesCommands``). ``explain`` lists the fields of one frame, or of one
@@ -204,6 +217,12 @@ class Driver(msgspec.Struct, Generic[OptionsT], frozen=True, kw_only=True):
     wiring: str = ""
     example: str = ""  # a [[link]] table that `check` accepts
 
-    def new_codec(self, options: dict[str, Any], link_id: str) -> Codec:
-        """A codec from an ``options`` table; raises msgspec.ValidationError naming the key."""
-        return self.codec(msgspec.convert(options, self.options), link_id)
+    def new_codec(self, options: dict[str, Any], link_id: str, peer: str = "") -> Codec:
+        """A codec for one peer; ``peer`` is where it is, "" where nobody knows.
+
+        Raises msgspec.ValidationError naming the key where ``options`` are wrong.
+        """
+        codec = self.codec(msgspec.convert(options, self.options), link_id)
+        if peer and isinstance(codec, KnowsPeer):
+            codec.meet(peer)
+        return codec

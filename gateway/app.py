@@ -271,7 +271,7 @@ class Gateway:
             link_id=link.id,
             driver_name=driver.name,
             link=make_link(link, driver, self.loaded.folder, self.clock),
-            new_codec=lambda: self._catalog.codec(driver.name, link.options, link.id),
+            new_codec=lambda peer: self._catalog.codec(driver.name, link.options, link.id, peer),
             silent_after_s=link.silent_after_s,
             frame_timeout_s=link.frame_timeout_s,
             backoff=Backoff(most_s=longest_pause_s(link)),

@@ -48,11 +48,11 @@ class Catalog:
             raise ConfigError(f"driver {name!r} does not exist; {hint}")
         return driver
 
-    def codec(self, name: str, options: dict[str, Any], link_id: str) -> Codec:
-        """A codec of driver ``name``; raises ConfigError where an option is wrong."""
+    def codec(self, name: str, options: dict[str, Any], link_id: str, peer: str = "") -> Codec:
+        """A codec of driver ``name`` for one peer; raises ConfigError where an option is wrong."""
         driver = self.get(name)
         try:
-            return driver.new_codec(options, link_id)
+            return driver.new_codec(options, link_id, peer)
         except (msgspec.ValidationError, ValueError) as error:
             known = ", ".join(f.encode_name for f in msgspec.structs.fields(driver.options))
             raise ConfigError(

@@ -61,7 +61,10 @@ class _Host:
     """Runs one link by itself."""
 
     def __init__(
-        self, new_codec: Callable[[], Codec], show: Callable[[Sequence[Output]], None], tell: Tell
+        self,
+        new_codec: Callable[[str], Codec],
+        show: Callable[[Sequence[Output]], None],
+        tell: Tell,
     ) -> None:
         self._new_codec = new_codec
         self.show = show
@@ -75,7 +78,7 @@ class _Host:
     def peer(self, peer: Peer) -> _Talker:
         """A peer is there."""
         self._tell(f"peer {peer.name}")
-        return _Talker(self._new_codec(), peer, self)
+        return _Talker(self._new_codec(peer.name), peer, self)
 
     def dropped(self, reason: str) -> None:
         """Something was thrown away."""
@@ -98,7 +101,9 @@ def record(config: Path, link_id: str, file: Path, seconds: float, tell: Tell) -
     except OSError as error:
         raise ConfigError(f"{file}: cannot be written ({error.strerror})") from None
     host = _Host(
-        lambda: catalog.codec(driver.name, settings.options, link_id), lambda _outputs: None, tell
+        lambda peer: catalog.codec(driver.name, settings.options, link_id, peer),
+        lambda _outputs: None,
+        tell,
     )
 
     async def listen() -> None:
@@ -129,7 +134,9 @@ def replay(
         for fact in facts(driver.name, outputs, Instant(clock.now())):
             show(fact)
 
-    host = _Host(lambda: driver.new_codec(options, file.stem[:32]), print_facts, lambda _: None)
+    host = _Host(
+        lambda peer: driver.new_codec(options, file.stem[:32], peer), print_facts, lambda _: None
+    )
 
     async def listen() -> None:
         playing = asyncio.ensure_future(link.run(host))

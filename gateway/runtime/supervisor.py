@@ -7,6 +7,7 @@ tries between two changes are counted, not told.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 
@@ -40,7 +41,7 @@ class LinkRunner:
         link_id: str,
         driver_name: str,
         link: Link,
-        new_codec: Callable[[], Codec],
+        new_codec: Callable[[str], Codec],
         silent_after_s: float,
         frame_timeout_s: float,
         backoff: Backoff,
@@ -123,7 +124,7 @@ class LinkRunner:
         session = Session(
             host=self,
             peer=peer,
-            new_codec=self._new_codec,
+            new_codec=partial(self._new_codec, peer.name),
             pipeline=self._pipeline,
             clock=self._clock,
             frame_timeout_s=self._frame_timeout_s,

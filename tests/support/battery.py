@@ -58,8 +58,10 @@ class Outcome:
 class Player:
     """Feeds one codec the way a session does, and keeps everything that comes out."""
 
-    def __init__(self, driver: Driver[Any], options: dict[str, Any], moment: Moment) -> None:
-        self.codec: Codec = driver.new_codec(options, LINK_ID)
+    def __init__(
+        self, driver: Driver[Any], options: dict[str, Any], moment: Moment, peer: str = ""
+    ) -> None:
+        self.codec: Codec = driver.new_codec(options, LINK_ID, peer)
         self.moment = moment
         self.outcome = Outcome()
         self.unaccepted: list[int] = []
@@ -155,7 +157,7 @@ class Case:
 
     def play(self, reads: Iterable[bytes]) -> Outcome:
         """Feed ``reads`` to a fresh codec, accepting at once, and flush."""
-        player = Player(self.driver, self.options, self.vector.moment)
+        player = Player(self.driver, self.options, self.vector.moment, self.vector.peer)
         for read in reads:
             player.receive(read)
             player.accept()
@@ -345,7 +347,7 @@ def sampled(count: int) -> Sequence[int]:
 
 def play_steps(case: Case, *, is_split: bool = False) -> Outcome:
     """Run a dialogue; asserts that the frames sent are those of its tx steps, and no others."""
-    player = Player(case.driver, case.options, case.vector.moment)
+    player = Player(case.driver, case.options, case.vector.moment, case.vector.peer)
     seen = 0
     for number, step in enumerate(case.vector.steps):
         _play_step(player, step, is_split=is_split)

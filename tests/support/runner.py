@@ -96,7 +96,7 @@ class Runtime:
             link_id=settings.id,
             driver_name=driver.name,
             link=make_link(settings, driver, self._folder, self.clock),
-            new_codec=lambda: driver.new_codec(settings.options, settings.id),
+            new_codec=lambda peer: driver.new_codec(settings.options, settings.id, peer),
             silent_after_s=settings.silent_after_s,
             frame_timeout_s=settings.frame_timeout_s,
             backoff=Backoff(

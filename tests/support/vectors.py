@@ -12,6 +12,7 @@ r"""Vector files: what a peer puts on the wire, where that was seen, and what mu
     rx_hex = "7e…7e"             # or hex, or a list: one frame (on UDP: one datagram) each
     options = {}                 # optional, laid over the file's
     at = 2026-05-01T08:00:00Z    # optional: when the bytes are received
+    peer = "12.0.0.11:4005"      # optional: where the far end is
     events = [{ type = "position_fix", lat_deg = 48.1173, absent = ["altitude_m"] }]
     rejects = ["checksum"]       # optional: reasons of every Reject, in order; none when absent
     reject = "checksum"          # short for: events = [], rejects = ["checksum"]
@@ -96,6 +97,7 @@ class Vector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     steps: tuple[Step, ...] = ()
     options: dict[str, Any] = {}
     at: datetime = USUAL_AT
+    peer: str = ""
     events: tuple[dict[str, Any], ...] = ()
     rejects: tuple[str, ...] = ()
     reject: str = ""

@@ -103,6 +103,7 @@ class Bench:
         self.desk = Desk()
         self.link = OneLink()
         self.codecs: list[Scripted] = []
+        self.peers: list[str] = []
         self.runner = LinkRunner(
             link_id="radio-1",
             driver_name="scripted",
@@ -117,7 +118,8 @@ class Bench:
             clock=self.desk.clock,
         )
 
-    def new_codec(self) -> Scripted:
+    def new_codec(self, peer: str) -> Scripted:
+        self.peers.append(peer)
         self.codecs.append(Scripted())
         return self.codecs[-1]
 
@@ -125,6 +127,15 @@ class Bench:
         wire = Wire()
         peer: Peer = wire
         return self.runner.peer(peer), wire
+
+
+def test_a_codec_is_made_for_the_peer_where_it_is() -> None:
+    async def story() -> None:
+        bench = Bench()
+        _, wire = bench.session()
+        assert bench.peers == [wire.name]
+
+    asyncio.run(story())
 
 
 def test_a_receipt_leaves_only_after_the_commit_and_all_of_a_commit_in_one_write() -> None:
