@@ -30,6 +30,8 @@ from gateway.links.factory import longest_pause_s, make_link
 from gateway.model.identity import EventId
 from gateway.model.quantities import Instant
 from gateway.outbox.dispatcher import Dispatcher
+from gateway.outbox.inspect import Offered, offer_again
+from gateway.outbox.rows import Delivery, Row
 from gateway.outbox.store import Outbox
 from gateway.roster.units import Roster
 from gateway.runtime.backoff import Backoff
@@ -344,6 +346,23 @@ async def run_until_signal(served: Gateway, ready: Callable[[Gateway], None]) ->
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     await served.run(stop, ready)
+
+
+def offer_again_to_influx(loaded: Loaded) -> Offered:
+    """Write the rows that the time series refused once more; raises SinkError where it is away."""
+    from gateway.sinks.influx import InfluxSink  # noqa: PLC0415 - only where it is used
+
+    def deliver(rows: Sequence[Row]) -> Delivery:
+        async def write() -> Delivery:
+            sink = InfluxSink(loaded, clock=SystemClock(), health=lambda: None)
+            try:
+                return await sink.deliver(rows)
+            finally:
+                await sink.close()
+
+        return asyncio.run(write())
+
+    return offer_again(loaded.path(loaded.settings.site.data_dir) / "outbox.db", "influx", deliver)
 
 
 def make_sign_in_link(config: Path, name: str | None, roles: Sequence[str]) -> str:

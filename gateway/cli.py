@@ -4,7 +4,6 @@ Exit codes: 0 fine, 1 found something wrong, 2 usage or settings, 3 cannot run.
 """
 
 import sys
-from enum import IntEnum
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, NoReturn
 
@@ -18,11 +17,14 @@ import gateway
 from gateway import check as checking
 from gateway import decode as decoding
 from gateway.catalog import Catalog
+from gateway.cli_common import AsJson, ConfigFile, Exit, print_json
+from gateway.cli_influx import app as influx_app
 from gateway.clock import SystemClock
 from gateway.errors import ConfigError, GatewayError
 from gateway.model import pdt_number
 from gateway.model.events import to_json
 from gateway.model.quantities import Instant
+from gateway.settings import Loaded
 
 app = typer.Typer(
     name="pdt-gateway",
@@ -34,21 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Exit(IntEnum):
-    """What the process ends with."""
-
-    FINE = 0
-    FOUND = 1
-    USAGE = 2
-    CANNOT_RUN = 3
-
-
-ConfigFile = Annotated[
-    Path, typer.Option("--config", "-c", help="The settings file (TOML).", dir_okay=False)
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
+app.add_typer(influx_app)
 
 
 def main() -> None:
@@ -66,10 +54,6 @@ def main() -> None:
 def _stop(error: Exception, code: Exit) -> NoReturn:
     print(f"pdt-gateway: {error}", file=sys.stderr)
     sys.exit(code)
-
-
-def _print_json(value: Any) -> None:
-    sys.stdout.write(msgspec.json.format(to_json(value)).decode() + "\n")
 
 
 @app.callback(invoke_without_command=True)
@@ -171,7 +155,7 @@ def number(
     except ValueError as error:
         _stop(error, Exit.FOUND)
     if json:
-        _print_json(facts)
+        print_json(facts)
         return
     for name, fact in msgspec.structs.asdict(facts).items():
         if fact is not None:
@@ -183,7 +167,7 @@ def drivers(*, json: AsJson = False) -> None:
     """The drivers: what carries them, what they handle, how well that is proved."""
     found = list(Catalog.scan())
     if json:
-        _print_json(
+        print_json(
             [
                 {
                     "name": driver.name,
@@ -217,7 +201,7 @@ def check(config: ConfigFile, *, json: AsJson = False) -> None:
     """Say what is wrong with a configuration, without connecting to anything."""
     loaded, roster, findings = checking.check(config, Catalog.scan())
     if json:
-        _print_json({"file": str(loaded.file), "findings": findings})
+        print_json({"file": str(loaded.file), "findings": findings})
         return
     links = len(loaded.settings.link)
     print(
@@ -317,20 +301,51 @@ def emulate(
 
 @app.command()
 def outbox(
-    config: ConfigFile, *, sink: str = "mqtt", limit: int = 20, json: AsJson = False
+    config: ConfigFile,
+    *,
+    sink: Annotated[str, typer.Option(help="mqtt, influx or desk; all when empty.")] = "",
+    limit: Annotated[int, typer.Option(help="Most rows of a sink to show.", min=1)] = 20,
+    offer_again: Annotated[
+        bool,
+        typer.Option("--offer-again", help="With --sink influx: write them now, after mending."),
+    ] = False,
+    json: AsJson = False,
 ) -> None:
     """Rows that a sink refused for good, with the reason (the gateway may be running)."""
-    from gateway.outbox.inspect import refused_rows  # noqa: PLC0415 - as above
+    from gateway.outbox import inspect  # noqa: PLC0415 - as above
 
     loaded, _, _ = checking.check(config, Catalog.scan())
-    data_dir = loaded.path(loaded.settings.site.data_dir)
-    rows = refused_rows(data_dir / "outbox.db", sink, limit)
-    if json:
-        _print_json(rows)
+    file = loaded.path(loaded.settings.site.data_dir) / "outbox.db"
+    if offer_again:
+        _offer_again(loaded, sink)
         return
-    print(f"{len(rows)} rows set aside by {sink}")
+    reasons = [each for each in inspect.refusal_reasons(file) if sink in {"", each.sink}]
+    names = [sink] if sink else sorted({each.sink for each in reasons})
+    rows = [row for name in names for row in inspect.refused_rows(file, name, limit)]
+    if json:
+        shown = [row._asdict() | {"payload": row.payload.decode(errors="replace")} for row in rows]
+        print_json({"reasons": [each._asdict() for each in reasons], "rows": shown})
+        return
+    print(f"{sum(each.rows for each in reasons)} rows set aside")
+    for each in reasons:
+        print(f"  {each.rows:6}  {each.sink}: {each.reason}")
     for row in rows:
-        print(f"  {row.at.text()}  {row.reason}  {row.payload[:120]!r}")
+        print(f"  {row.at.text()}  {row.sink}  {row.reason}  {row.payload[:120]!r}")
+
+
+def _offer_again(loaded: Loaded, sink: str) -> None:
+    if sink != "influx":
+        raise typer.BadParameter(
+            "only rows of --sink influx: a series takes what is late, while a message about an "
+            "old position would look like news",
+            param_hint="--offer-again",
+        )
+    from gateway.app import offer_again_to_influx  # noqa: PLC0415 - as above
+
+    offered = offer_again_to_influx(loaded)
+    print(f"{offered.taken} rows taken, {offered.refused} refused again")
+    if offered.refused:
+        raise typer.Exit(Exit.FOUND)
 
 
 @app.command()

@@ -137,6 +137,12 @@ class InfluxSettings(Table, frozen=True, kw_only=True):
     token_file: str = ""  # 2.x
     user: str = ""  # 1.x
     password_file: str = ""  # 1.x
+    alarms_to: str = ""  # a policy (1.x) or bucket (2.x) that keeps alarms longer than the rest
+    keep_fixes_s: PositiveS = 28 * 86_400.0  # what `influx setup` asks for: every position
+    keep_minutes_s: PositiveS = 180 * 86_400.0  # one position a minute
+    keep_alarms_s: PositiveS = 5 * 366 * 86_400.0
+    batch_rows: Annotated[int, msgspec.Meta(ge=1, le=20_000)] = 2000  # most lines of one request
+    batch_every_s: Annotated[float, msgspec.Meta(ge=0)] = 1.0  # positions wait for others so long
     timeout_s: PositiveS = 10.0
 
 

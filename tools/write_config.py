@@ -103,6 +103,7 @@ TEXTS: Mapping[str, str] = {
     "influx.enabled": "",
     "influx.url": "",
     "influx.api": '"1" writes to /write, "2" to /api/v2/write (2.x and 3.x)',
+    "influx.keep_alarms_s": "alarms, where alarms_to says",
     "influx.timeout_s": "",
     "board.fresh_s": "a fix older than this is an old fix",
     "board.silent_s": "a unit not heard for so long is silent",

@@ -9,7 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import structlog
 
@@ -40,6 +40,14 @@ class Taker(Protocol):
     async def deliver(self, rows: Sequence[Row]) -> Delivery:
         """Take one batch of one lane, in order; raises SinkError."""
         ...
+
+
+@runtime_checkable
+class Gathers(Protocol):
+    """A taker that likes telemetry in fuller batches, by size and age."""
+
+    batch_rows: int  # most rows of a batch
+    gather_s: float  # the first row of a batch waits at most so long for others
 
 
 class Pauses(Protocol):
@@ -260,7 +268,10 @@ class Pump:
         self._feed = feed
         self._clock = clock
         self._pauses = pauses
-        self._batch_rows = batch_rows
+        self._batch_rows, self._gather_s = batch_rows, 0.0
+        if isinstance(sink, Gathers):
+            self._batch_rows = sink.batch_rows
+            self._gather_s = sink.gather_s if lane is Lane.TELEMETRY else 0.0
         self._pending: list[Row] = []  # read and not settled; in order
         self._read_through = self.cursor  # done with once nothing is pending
         self._news = asyncio.Event()
@@ -303,6 +314,9 @@ class Pump:
             if rows is None:
                 await self._read_from_disk()
             elif rows:
+                if len(rows) < self._batch_rows and self._gather_s > 0:
+                    await self._clock.sleep(self._gather_s)
+                    rows = self._tail.after(self.cursor, self._batch_rows) or rows
                 self._pending = rows
                 self._read_through = rows[-1].seq
             else:

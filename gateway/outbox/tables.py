@@ -279,6 +279,24 @@ class Tables:
             for name, lane, seq, reason, payload, at in found
         ]
 
+    def set_aside_reasons(self) -> list[tuple[str, str, int]]:
+        """Sink, reason and how many rows were set aside for it; the most frequent first."""
+        found = self.db.rows(
+            "SELECT sink, reason, count(*) FROM set_aside GROUP BY sink, reason ORDER BY 3 DESC"
+        )
+        return [(sink, reason, int(count)) for sink, reason, count in found]
+
+    def numbered_set_aside(self, sink: str) -> list[tuple[int, int, bytes]]:
+        """Every row set aside for ``sink``, oldest first: its own number, lane and payload."""
+        return self.db.rows(
+            "SELECT number, lane, payload FROM set_aside WHERE sink = ? ORDER BY number", (sink,)
+        )
+
+    def drop_set_aside(self, numbers: Sequence[int]) -> None:
+        """These were taken after all."""
+        for number in numbers:
+            self.db.run("DELETE FROM set_aside WHERE number = ?", (number,))
+
     def set_aside_counts(self) -> dict[str, int]:
         """How many rows are kept for each sink that refused some."""
         return dict(self.db.rows("SELECT sink, count(*) FROM set_aside GROUP BY sink"))

@@ -3,14 +3,20 @@
 A line is harmless to write twice: the same event is the same point. When the server refuses a
 batch, halves of it are tried until the bad lines are alone; those are rejected with the server's
 reason and the others are in.
+
+Alarms may be kept longer than the rest (``influx.alarms_to``). They are written there first, and
+that answer decides; then once more beside everything else, where a query that names no retention
+policy finds them.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
 from gateway.clock import Clock
 from gateway.errors import ConfigError, SinkError
+from gateway.model.events import EMERGENCY_EVENTS
 from gateway.outbox.rows import Delivery, Row
 from gateway.settings import Loaded
 from gateway.sinks.influx_answers import AccessRefusedError, BusyError, LinesRefusedError, Writer
@@ -19,6 +25,7 @@ from gateway.sinks.line_protocol import gateway_line, line_of
 log = structlog.get_logger("gateway.sinks.influx")
 
 GATEWAY_EVERY_S = 10.0
+ROWS_A_TURN = 200  # made into lines before the loop may do something else
 MAX_REQUESTS = 64  # for one batch with bad lines; what is left then is offered again
 
 
@@ -37,6 +44,9 @@ class InfluxSink:
         self._clock = clock
         self._health = health
         self._writer = open_writer(loaded)
+        self._alarms_to = loaded.settings.influx.alarms_to
+        self.batch_rows = loaded.settings.influx.batch_rows
+        self.gather_s = loaded.settings.influx.batch_every_s
         self._under_way = 0
         self._is_stale = False
         self._not_before_mono = 0.0
@@ -53,14 +63,20 @@ class InfluxSink:
                 await self._clock.sleep(GATEWAY_EVERY_S)
                 await self._write_figures()
         finally:
-            await self._writer.close()
+            await self.close()
+
+    async def close(self) -> None:
+        """Give the connections up."""
+        await self._writer.close()
 
     async def deliver(self, rows: Sequence[Row]) -> Delivery:
         """Write one batch; see ``Sink.deliver``."""
         accepted: list[int] = []
         rejected: dict[int, str] = {}
         lines: dict[int, str] = {}
-        for row in rows:
+        for count, row in enumerate(rows, start=1):
+            if count % ROWS_A_TURN == 0:
+                await asyncio.sleep(0)  # a full batch must not hold the loop
             try:
                 line = line_of(row.event)
             except ValueError as error:
@@ -70,7 +86,12 @@ class InfluxSink:
                 accepted.append(row.seq)
             else:
                 lines[row.seq] = line
+        alarms = {}
+        if self._alarms_to:
+            own = {row.seq for row in rows if isinstance(row.event, EMERGENCY_EVENTS)}
+            alarms = {seq: lines.pop(seq) for seq in own & lines.keys()}
         try:
+            await self._write_alarms(alarms, accepted, rejected)
             await self._write_all(lines, accepted, rejected)
         except SinkError as error:
             self._tell_down(error)
@@ -81,8 +102,23 @@ class InfluxSink:
         self.refused += len(rejected)
         return Delivery(accepted, rejected)
 
-    async def _write_all(
+    async def _write_alarms(
         self, lines: Mapping[int, str], accepted: list[int], rejected: dict[int, str]
+    ) -> None:
+        """To the place that keeps them long, then beside the rest."""
+        kept: list[int] = []
+        await self._write_all(lines, kept, rejected, self._alarms_to)
+        copies: dict[int, str] = {}
+        await self._write_all({seq: lines[seq] for seq in kept}, [], copies)
+        self.refused += len(copies)  # a copy too old for its place, and safe in the other
+        accepted += kept
+
+    async def _write_all(
+        self,
+        lines: Mapping[int, str],
+        accepted: list[int],
+        rejected: dict[int, str],
+        place: str = "",
     ) -> None:
         """Write, halving where the server refuses; fills ``accepted`` and ``rejected``."""
         parts = [list(lines)] if lines else []
@@ -91,7 +127,7 @@ class InfluxSink:
                 return
             part = parts.pop()
             try:
-                await self._write("\n".join(lines[seq] for seq in part))
+                await self._write("\n".join(lines[seq] for seq in part), place)
             except LinesRefusedError as error:
                 if len(part) == 1 or error.dropped == len(part):
                     rejected.update(dict.fromkeys(part, f"refused by the server: {error}"))
@@ -102,13 +138,13 @@ class InfluxSink:
                 accepted += part
                 self.written += len(part)
 
-    async def _write(self, text: str) -> None:
+    async def _write(self, text: str, place: str = "") -> None:
         if self._clock.monotonic() < self._not_before_mono:
             raise SinkError(f"{self.place}: waiting as long as the server asked for")
         writer = await self._current_writer()
         self._under_way += 1
         try:
-            await writer.write(text.encode())
+            await writer.write(text.encode(), place)
         except BusyError as error:
             self._not_before_mono = self._clock.monotonic() + error.pause_s
             raise

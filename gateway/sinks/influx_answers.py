@@ -43,8 +43,11 @@ class Writer(Protocol):
         """For people."""
         ...
 
-    async def write(self, body: bytes) -> None:
-        """Write lines; raises LinesRefusedError or SinkError."""
+    async def write(self, body: bytes, place: str = "") -> None:
+        """Write lines to the usual place, or to another retention policy or bucket.
+
+        Raises LinesRefusedError or SinkError.
+        """
         ...
 
     async def close(self) -> None:

@@ -28,10 +28,11 @@ class WriterV1:
             trust_env=False,  # a proxy of the environment is not for the command network
         )
 
-    async def write(self, body: bytes) -> None:
-        """Write lines; raises LinesRefusedError or SinkError."""
+    async def write(self, body: bytes, place: str = "") -> None:
+        """Write lines; ``place`` is a retention policy. Raises LinesRefusedError or SinkError."""
+        parameters = {**self._parameters, "rp": place} if place else self._parameters
         try:
-            answer = await self._client.post("/write", params=self._parameters, content=body)
+            answer = await self._client.post("/write", params=parameters, content=body)
         except httpx.TimeoutException:
             raise SinkError(f"{self.place}: no answer in time") from None
         except httpx.HTTPError as error:

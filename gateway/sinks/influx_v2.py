@@ -37,10 +37,11 @@ class WriterV2:
         )
         self._api = self._client.write_api(write_options=SYNCHRONOUS)
 
-    async def write(self, body: bytes) -> None:
-        """Write lines; raises LinesRefusedError or SinkError."""
+    async def write(self, body: bytes, place: str = "") -> None:
+        """Write lines; ``place`` is a bucket. Raises LinesRefusedError or SinkError."""
+        bucket = place or self._bucket
         try:
-            await _in_thread(lambda: self._api.write(self._bucket, self._org, body))
+            await _in_thread(lambda: self._api.write(bucket, self._org, body))
         except ApiException as error:
             content = error.body if isinstance(error.body, bytes) else str(error.body).encode()
             headers = {str(key): str(value) for key, value in (error.headers or {}).items()}

@@ -27,21 +27,27 @@ bind-address = "127.0.0.1:{rpc_port}"
   log-enabled = false
   auth-enabled = {auth}
 [continuous_queries]
-  enabled = false
+  enabled = {thinning}
+  log-enabled = false
+  run-interval = "1s"
 """
 
 
 class InfluxDb:
     """One server; stopped at the end of the ``with`` block."""
 
-    def __init__(self, folder: Path, *, auth: bool = False) -> None:
+    def __init__(self, folder: Path, *, auth: bool = False, thinning: bool = False) -> None:
         self._folder = folder
         self.port = free_port()
         self._log = folder / "influxd.log"
         self._config = folder / "influxd.conf"
         self._config.write_text(
             CONFIG.format(
-                rpc_port=free_port(), port=self.port, folder=folder, auth=str(auth).lower()
+                rpc_port=free_port(),
+                port=self.port,
+                folder=folder,
+                auth=str(auth).lower(),
+                thinning=str(thinning).lower(),
             )
         )
         self._process: subprocess.Popen[bytes] | None = None

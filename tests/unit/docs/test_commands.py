@@ -13,7 +13,26 @@ from gateway import cli
 from tests.support.documents import ROOT, command_lines, each_page, pages
 
 PROGRAM: Any = typer.main.get_command(cli.app)  # typer brings a click of its own, without types
-COMMANDS: dict[str, Any] = PROGRAM.commands
+
+
+def leaves(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command with its whole name, such as "influx setup"."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from leaves(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
+
+
+COMMANDS: dict[str, Any] = dict(leaves(PROGRAM))
+
+
+def split(words: list[str]) -> tuple[str, list[str]]:
+    """The command's whole name, and what follows."""
+    pair = " ".join(words[:2])
+    return (pair, words[2:]) if pair in COMMANDS else (words[0], words[1:])
+
+
 USE = re.compile(r"(?:^|[ /])(?:pdt-gateway|-m gateway) +([a-z-].*)")
 NOT_THE_PROGRAM = re.compile(r"systemctl|journalctl|systemd-analyze|useradd|install ")
 
@@ -32,12 +51,13 @@ def uses(page: Path) -> Iterator[list[str]]:
 
 def problem(words: list[str]) -> str:
     """What is wrong with a command line; "" where nothing is."""
-    command = COMMANDS.get(words[0])
+    name, following = split(words)
+    command = COMMANDS.get(name)
     if command is None:
         return "" if words[0] in {"--help", "--version"} else f"there is no command {words[0]!r}"
     options = {name: p for p in command.params for name in p.opts if name.startswith("-")}
     room = [p for p in command.params if p.param_type_name == "argument"]
-    rest = iter(words[1:])
+    rest = iter(following)
     given: list[str] = []
     for word in rest:
         name, equals, _ = word.partition("=")
@@ -57,7 +77,7 @@ def test_every_command_shown_exists_with_its_options(page: Path) -> None:
 
 
 def test_each_command_is_shown_somewhere() -> None:
-    assert set(COMMANDS) <= {words[0] for page in pages() for words in uses(page)}
+    assert set(COMMANDS) <= {split(words)[0] for page in pages() for words in uses(page)}
 
 
 @pytest.mark.parametrize(

@@ -434,3 +434,32 @@ def test_a_dispatcher_without_sinks_has_nothing_to_do(tmp_path: Path) -> None:
             await it.dispatcher.caught_up()
 
     asyncio.run(story())
+
+
+class Gatherer(Shelf):
+    """A sink that likes full batches."""
+
+    batch_rows = 3
+    gather_s = 1.0
+
+
+def test_a_sink_that_gathers_gets_telemetry_by_age_or_size_and_alarms_at_once(
+    tmp_path: Path,
+) -> None:
+    async def story() -> None:
+        influx = Gatherer("influx")
+        async with rig(tmp_path, influx) as it:
+            early = await it.store(1)
+            alarm = await it.raise_emergency(9)
+            await influx.has(alarm)
+            assert influx.taken == [alarm], "the position waits for others, the alarm does not"
+            early += await it.store(2)
+            await it.clock.advance(1.1)
+            await influx.has(*early)
+            assert influx.batches == [1, 2], "by age"
+            late = await it.store(3, 4, 5, 6, 7, 8)
+            await it.clock.advance(1.1)
+            await influx.has(*late)
+            assert influx.batches[2:] == [3, 3], "by size"
+
+    asyncio.run(story())

@@ -1,0 +1,31 @@
+"""What every command of the command line shares."""
+
+import sys
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from gateway.model.events import to_json
+
+
+class Exit(IntEnum):
+    """What the process ends with."""
+
+    FINE = 0
+    FOUND = 1
+    USAGE = 2
+    CANNOT_RUN = 3
+
+
+ConfigFile = Annotated[
+    Path, typer.Option("--config", "-c", help="The settings file (TOML).", dir_okay=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
+
+
+def print_json(value: Any) -> None:
+    """Facts for programs."""
+    sys.stdout.write(msgspec.json.format(to_json(value)).decode() + "\n")

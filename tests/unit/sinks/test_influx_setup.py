@@ -1,0 +1,282 @@
+"""``pdt-gateway influx setup``: 1.x against a real server, 2.x against the documented answers."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.clock import SystemClock
+from gateway.errors import ConfigError, SinkError
+from gateway.model import emergency as transitions
+from gateway.model.quantities import Instant
+from gateway.sinks import influx_setup_v1
+from gateway.sinks.influx import InfluxSink
+from gateway.sinks.influx_setup import Admin, Step, hints, set_up, time_text
+from tests.support.influx_v2_places import TOKEN, InfluxV2Places
+from tests.support.influxdb import InfluxDb
+from tests.support.sink_rows import Health, closed, fix, loaded, raised, row
+
+DAY = 86_400
+needs_influxd = pytest.mark.needs("influxd")
+
+
+def states(steps: list[Step]) -> dict[str, str]:
+    return {step.what: step.state for step in steps if not step.what.startswith("server")}
+
+
+def settings(folder: Path, url: str, **more: Any) -> Any:
+    return loaded(folder, influx={"enabled": True, "url": url, "api": "1", **more})
+
+
+def durations(database: InfluxDb) -> dict[str, str]:
+    found = database.query("SHOW RETENTION POLICIES ON pdt")
+    return {one["name"]: one["duration"] for one in found}
+
+
+@needs_influxd
+def test_a_real_server_gets_its_places_once(tmp_path: Path) -> None:
+    with InfluxDb(tmp_path) as database:
+        town = settings(tmp_path, database.url, alarms_to="alarms")
+        made = set_up(town, Admin())
+        assert states(made) == {
+            "database pdt": "made",
+            "retention policy autogen": "there",
+            "retention policy minutes": "made",
+            "retention policy alarms": "made",
+            "continuous query pdt_minutes": "made",
+        }
+        assert durations(database) == {
+            "autogen": "672h0m0s",
+            "minutes": "4320h0m0s",
+            "alarms": "43920h0m0s",
+        }
+        assert set(states(set_up(town, Admin())).values()) == {"there"}, "a second run does nothing"
+        assert hints(town.settings.influx, made) == []
+
+
+@needs_influxd
+def test_what_is_there_is_not_shortened_unless_asked(tmp_path: Path) -> None:
+    with InfluxDb(tmp_path) as database:
+        database.query("CREATE DATABASE pdt")
+        town = settings(tmp_path, database.url)
+        steps = set_up(town, Admin())
+        assert states(steps)["retention policy autogen"] == "differs"
+        assert durations(database)["autogen"] == "0s", "for ever, as it was"
+        told = hints(town.settings.influx, steps)
+        assert any("--change" in each for each in told)
+        assert any('alarms_to = "alarms"' in each for each in told)
+        again = set_up(town, Admin(), may_change=True)
+        assert states(again)["retention policy autogen"] == "changed"
+        assert durations(database)["autogen"] == "672h0m0s"
+
+
+@needs_influxd
+def test_positions_are_thinned_to_the_last_of_each_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(influx_setup_v1, "THIN_EVERY", "1s")
+    minute = int(time.time()) // 60 * 60 - 300
+    with InfluxDb(tmp_path, thinning=True) as database:
+        town = settings(tmp_path, database.url)
+        set_up(town, Admin())
+        sink = InfluxSink(town, clock=SystemClock(), health=Health)
+
+        def at(second: int, number: int = 1, **fields: Any) -> Any:
+            moment = Instant((minute + second) * 10**9)
+            return fix(number, second, fix_at=moment, received_at=moment, **fields)
+
+        async def write() -> None:
+            events = [at(1), at(20), at(55), at(58, fix_valid=False), at(61), at(5, number=2)]
+            done = await sink.deliver([row(seq, each) for seq, each in enumerate(events)])
+            assert len(done.accepted) == len(events)
+            await sink.close()
+
+        asyncio.run(write())
+        thinned: list[dict[str, Any]] = []
+        deadline = time.monotonic() + 15
+        while len(thinned) < 3 and time.monotonic() < deadline:
+            time.sleep(0.2)
+            thinned = database.query('SELECT * FROM "minutes"."position" ORDER BY time')
+        found = [(one["unit"], one["time"] // 10**9 - minute, one["lat"]) for one in thinned]
+        assert sorted(found) == [
+            ("u1", 0, pytest.approx(23.02 + 55e-5)),
+            ("u1", 60, pytest.approx(23.02 + 61e-5)),
+            ("u2", 0, pytest.approx(23.02 + 5e-5)),
+        ]
+        assert "event_id" not in thinned[0]
+
+
+@needs_influxd
+def test_alarms_are_in_the_long_lived_place_and_beside_the_rest(tmp_path: Path) -> None:
+    now = Instant(time.time_ns())
+    months_ago = Instant(now - 100 * DAY * 10**9)
+    with InfluxDb(tmp_path) as database:
+        town = settings(tmp_path, database.url, alarms_to="alarms")
+        set_up(town, Admin())
+        sink = InfluxSink(town, clock=SystemClock(), health=Health)
+        press = raised(2, received_at=now)
+        old = raised(3, mark="old", received_at=months_ago)
+        ended = closed(transitions.raised(press), received_at=now)
+
+        async def write() -> None:
+            events = [press, ended, old, fix(1, received_at=now, fix_at=now)]
+            for _ in range(2):
+                done = await sink.deliver([row(seq, each) for seq, each in enumerate(events)])
+                assert sorted(done.accepted) == [0, 1, 2, 3]
+                assert not done.rejected, "an alarm that is old for one place is safe in the other"
+            await sink.close()
+
+        asyncio.run(write())
+        kept = database.query('SELECT event, unit FROM "alarms"."emergency"')
+        assert sorted((one["event"], one["unit"]) for one in kept) == [
+            ("closed", "u2"),
+            ("raised", "u2"),
+            ("raised", "u3"),
+        ]
+        beside = database.query("SELECT event, unit FROM emergency")
+        assert {one["unit"] for one in beside} == {"u2"}
+        assert not database.query('SELECT lat FROM "alarms"."position"')
+
+
+@needs_influxd
+def test_an_alarm_waits_while_its_long_lived_place_is_missing(tmp_path: Path) -> None:
+    with InfluxDb(tmp_path) as database:
+        database.query("CREATE DATABASE pdt")
+        town = settings(tmp_path, database.url, alarms_to="alarms")
+        sink = InfluxSink(town, clock=SystemClock(), health=Health)
+
+        async def write() -> None:
+            with pytest.raises(SinkError, match="retention policy not found"):
+                await sink.deliver([row(1, raised(1))])
+            await sink.close()
+
+        asyncio.run(write())
+
+
+@needs_influxd
+def test_a_server_with_accounts_wants_an_administrator(tmp_path: Path) -> None:
+    with InfluxDb(tmp_path, auth=True) as database:
+        database.query("CREATE USER root WITH PASSWORD 'a' WITH ALL PRIVILEGES", db="")
+        town = settings(tmp_path, database.url)
+        with pytest.raises(SinkError, match="give an administrator"):
+            set_up(town, Admin())
+        assert states(set_up(town, Admin("root", "a")))["database pdt"] == "made"
+
+
+@needs_influxd
+def test_the_command_says_what_it_did_and_ends_with_1_where_something_differs(
+    tmp_path: Path,
+) -> None:
+    with InfluxDb(tmp_path) as database:
+        file = tmp_path / "gateway.toml"
+        file.write_text(
+            '[site]\nid = "town"\n[influx]\nenabled = true\napi = "1"\nalarms_to = "alarms"\n'
+            f'url = "{database.url}"\n'
+        )
+
+        def run(*words: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [sys.executable, "-m", "gateway", "influx", "setup", "--config", file, *words],
+                capture_output=True, text=True, check=False, timeout=30,
+            )  # fmt: skip
+
+        first = run()
+        assert first.returncode == 0, first.stderr
+        assert "made     retention policy alarms: 1830 d" in first.stdout
+        assert "there    database pdt" in run().stdout
+        database.query('ALTER RETENTION POLICY "autogen" ON "pdt" DURATION 10d')
+        differing = run("--json")
+        assert differing.returncode == 1
+        found = {step["what"]: step for step in json.loads(differing.stdout)["steps"]}
+        assert found["retention policy autogen"]["detail"] == "10 d, wanted 28 d"
+
+
+def v2_settings(folder: Path, url: str, **more: Any) -> Any:
+    return loaded(folder, influx={"enabled": True, "url": url, "org": "police", **more})
+
+
+def test_a_2x_server_gets_buckets_names_and_a_task_once(tmp_path: Path) -> None:
+    with InfluxV2Places() as server:
+        town = v2_settings(tmp_path, server.url, alarms_to="pdt/alarms")
+        made = set_up(town, Admin(token=TOKEN))
+        assert set(states(made).values()) == {"made"}
+        assert hints(town.settings.influx, made) == []
+        kept = {
+            bucket["name"]: bucket["retentionRules"][0]["everySeconds"] / DAY
+            for bucket in server.kept["buckets"]
+        }
+        assert kept == {"pdt": 28, "pdt/minutes": 180, "pdt/alarms": 1830}
+        ids = {bucket["name"]: bucket["id"] for bucket in server.kept["buckets"]}
+        assert {
+            (each["retention_policy"], each["bucketID"], each["default"])
+            for each in server.kept["dbrps"]
+        } == {
+            ("autogen", ids["pdt"], True),
+            ("minutes", ids["pdt/minutes"], False),
+            ("alarms", ids["pdt/alarms"], False),
+        }
+        (task,) = server.kept["tasks"]
+        assert task["status"] == "active"
+        assert 'from(bucket: "pdt")' in task["flux"]
+        assert 'to(bucket: "pdt/minutes")' in task["flux"]
+        server.writes.clear()
+        assert set(states(set_up(town, Admin(token=TOKEN))).values()) == {"there"}
+        assert not server.writes, "a second run writes nothing"
+
+
+def test_a_2x_server_keeps_its_retention_and_task_unless_asked(tmp_path: Path) -> None:
+    with InfluxV2Places() as server:
+        town = v2_settings(tmp_path, server.url)
+        set_up(town, Admin(token=TOKEN))
+        server.kept["buckets"][0]["retentionRules"] = []
+        server.kept["tasks"][0]["flux"] += "// by hand"
+        steps = states(set_up(town, Admin(token=TOKEN)))
+        assert {what for what, state in steps.items() if state == "differs"} == {
+            "bucket pdt",
+            "task pdt minutes",
+        }
+        steps = states(set_up(town, Admin(token=TOKEN), may_change=True))
+        assert (steps["bucket pdt"], steps["task pdt minutes"]) == ("changed", "changed")
+        assert "by hand" not in server.kept["tasks"][0]["flux"]
+
+
+def test_a_2x_server_reached_by_the_1x_path_has_the_same_places(tmp_path: Path) -> None:
+    with InfluxV2Places() as server:
+        town = settings(tmp_path, server.url, org="police", alarms_to="alarms")
+        set_up(town, Admin(token=TOKEN))
+        assert {each["retention_policy"] for each in server.kept["dbrps"]} == {
+            "autogen", "minutes", "alarms",
+        }  # fmt: skip
+        assert {each["name"] for each in server.kept["buckets"]} == {
+            "pdt", "pdt/minutes", "pdt/alarms",
+        }  # fmt: skip
+
+
+def test_a_wrong_token_or_organisation_is_named(tmp_path: Path) -> None:
+    with InfluxV2Places() as server:
+        with pytest.raises(SinkError, match=r"401.*--token-file"):
+            set_up(v2_settings(tmp_path, server.url), Admin(token="wrong"))  # noqa: S106
+        town = loaded(tmp_path, influx={"url": server.url, "org": "other"})
+        with pytest.raises(SinkError, match=r"no organisation 'other'.*influx\.org"):
+            set_up(town, Admin(token=TOKEN))
+
+
+def test_a_server_of_another_kind_is_told(tmp_path: Path) -> None:
+    with InfluxV2Places(version="3.2.1") as server, pytest.raises(ConfigError, match=r"3\.2\.1"):
+        set_up(v2_settings(tmp_path, server.url), Admin(token=TOKEN))
+
+
+def test_no_server_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match=r"127\.0\.0\.1:9"):
+        set_up(v2_settings(tmp_path, "http://127.0.0.1:9"), Admin())
+
+
+def test_times_are_said_as_people_say_them() -> None:
+    assert [time_text(each) for each in (0, 90, 120, 7200, 28 * DAY)] == [
+        "for ever", "90 s", "2 min", "2 h", "28 d",
+    ]  # fmt: skip
