@@ -370,7 +370,7 @@ def airtime(
         raise typer.BadParameter("a budget of at least 1, and no negative number of units")
     rows = simulate(counts, budget, minutes=90)
     if json:
-        _print_json(
+        print_json(
             [{"class": row.kind.name.lower()} | msgspec.structs.asdict(row.promise) for row in rows]
         )
         return
