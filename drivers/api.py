@@ -99,6 +99,9 @@ class Command(NamedTuple):
     for_s: int = 0
 
 
+Result = Literal["delivered", "refused"]
+
+
 class Outcome(NamedTuple):
     """What became of a command, given once for each order.
 
@@ -108,7 +111,7 @@ class Outcome(NamedTuple):
     """
 
     order: int
-    result: Literal["delivered", "refused"]
+    result: Result
     why: str = ""
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from drivers.api import CodecOptions, Driver, Handles, Moment, Output, Reject, Report, Transport
+from drivers.wire import Field
 from gateway.model.events import PositionFix
 from gateway.model.identity import SLUG, RadioId, radio_id
 from gateway.model.quantities import Instant
@@ -109,6 +110,30 @@ class Error(msgspec.Struct):
     """gpsd does not take a request of ours."""
 
     message: str = ""
+
+
+KEYS = {  # what the driver reads, and in which unit
+    "class": "what the line is about",
+    "device": "the receiver's path",
+    "mode": "0, 1 no fix, 2 flat, 3 with height",
+    "time": "UTC",
+    "lat": "degrees WGS-84",
+    "lon": "degrees WGS-84",
+    "altMSL": "metres above mean sea level",
+    "alt": "metres above mean sea level",
+    "speed": "m/s",
+    "track": "degrees from true north",
+    "eph": "expected horizontal error, m",
+    "epx": "expected error along the parallel, m",
+    "epy": "expected error along the meridian, m",
+    "hdop": "dilution of precision",
+    "uSat": "satellites used",
+    "satellites": "satellites in view",
+    "devices": "receivers",
+    "path": "the receiver's path",
+    "activated": "since when; 0 when it is gone",
+    "message": "what gpsd does not take",
+}
 
 
 class Seen(NamedTuple):
@@ -340,6 +365,29 @@ def _accuracy_m(tpv: Tpv) -> float | None:
     return math.hypot(tpv.epx, tpv.epy)
 
 
+def explain(data: bytes) -> Sequence[Field]:
+    """The keys of one line; places are their names."""
+    begin = data.find(LINE_BEGINS)
+    if begin < 0:
+        shown = data[:TEXT_SHOWN].decode("utf-8", "backslashreplace")
+        return [Field("-", shown, "line", "", "no JSON object of gpsd")]
+    try:
+        keys = msgspec.json.decode(data[begin:].strip(), type=dict[str, msgspec.Raw])
+    except ValueError as error:
+        shown = data[begin:][:TEXT_SHOWN].decode("utf-8", "backslashreplace")
+        return [Field("-", shown, "object", "", str(error))]
+    rows = [
+        Field(
+            key, bytes(raw)[:TEXT_SHOWN].decode("utf-8", "backslashreplace"), key, KEYS.get(key, "")
+        )
+        for key, raw in keys.items()
+    ]
+    codec = GpsdCodec(GpsdOptions(), "explain")
+    flaws = codec.receive(data[begin:].strip() + b"\n", Moment(0.0, Instant(0)))
+    problems = [one.detail for one in flaws if isinstance(one, Reject)]
+    return rows + [Field("-", "", "object", "", problem) for problem in problems]
+
+
 DRIVER = Driver(
     name="gpsd_json",
     title="gpsd",
@@ -350,7 +398,8 @@ DRIVER = Driver(
     codec=GpsdCodec,
     max_frame=MAX_LINE,
     speaks_first=True,
-    grade="bronze",
+    explain=explain,
+    grade="silver",
     handles=(
         Handles("TPV", "time, position, velocity", "position_fix", "captured"),
         Handles("SKY", "satellites, dilution of precision", "joins the next TPV", "captured"),

@@ -16,6 +16,7 @@ import msgspec
 from drivers.api import (
     Codec,
     CodecOptions,
+    Command,
     Driver,
     Handles,
     Moment,
@@ -25,7 +26,9 @@ from drivers.api import (
     Transport,
 )
 from drivers.nmea0183_epochs import Epoch, Receiver
+from drivers.nmea0183_explain import explain
 from drivers.nmea0183_kenwood import Kenwood, PacketReader, same_fix
+from drivers.nmea0183_kenwood_sender import VERBS
 from drivers.nmea0183_sentences import READERS
 from drivers.wire.sentences import Flaw, Sentence, SentenceReader
 from gateway.model.identity import SLUG, radio_id
@@ -76,7 +79,7 @@ class Nmea0183Codec(Codec):
                 outputs += self._read(self._reader.feed(piece), now)
                 continue
             outputs += self._read(self._reader.feed(b"\n"), now)  # a packet ends a line
-            said = self._kenwood.packet(piece.text)
+            said = self._kenwood.packet(piece.text, now)
             if said is None:
                 said = self._read(self._reader.feed(piece.text + b"\n"), now)
             outputs += said
@@ -94,18 +97,25 @@ class Nmea0183Codec(Codec):
         """Receivers know no acknowledgement."""
 
     def outgoing(self) -> Sequence[bytes]:
-        """Nothing is ever sent to a receiver."""
-        return ()
+        """Nothing is ever sent to a receiver; a Kenwood base radio is asked for its units."""
+        return self._kenwood.sender.outgoing()
+
+    def send(self, command: Command, now: Moment) -> Sequence[Output]:
+        """Ask a unit of a Kenwood base radio."""
+        return self._kenwood.sender.send(command, now)
 
     def next_deadline(self) -> float | None:
-        """When the epochs in progress are over."""
+        """When the epochs in progress are over, and a poll is given up."""
         begun = [one.epoch.begun_mono for one in self._receivers.values() if one.epoch]
+        asked = self._kenwood.sender.next_deadline()
         if not begun:
-            return None
-        return min(self._heard_mono + QUIET_S, min(begun) + LONGEST_EPOCH_S)
+            return asked
+        over = min(self._heard_mono + QUIET_S, min(begun) + LONGEST_EPOCH_S)
+        return over if asked is None else min(over, asked)
 
     def expire(self, now: Moment) -> Sequence[Output]:
         """Give the epochs that are over."""
+        self._kenwood.sender.expire(now)
         outputs: list[Output] = []
         is_quiet = now.mono >= self._heard_mono + QUIET_S
         for receiver in self._receivers.values():
@@ -200,6 +210,8 @@ DRIVER = Driver(
     options=Nmea0183Options,
     codec=Nmea0183Codec,
     max_frame=MAX_LINE,
+    commands=VERBS,
+    explain=explain,
     grade="silver",
     handles=(
         Handles("RMC", "recommended minimum data", "position_fix", "captured 46, published 47"),
@@ -218,6 +230,9 @@ DRIVER = Driver(
         Handles("PKWDWPL", "Kenwood APRS", "position_fix", "published 4"),
         Handles("STX I0 I1 D gI ETX", "Kenwood caller", "alive", "published 6"),
         Handles("STX xE ETX", "Kenwood status message", "status", "one source"),
+        Handles("STX 0, 1 ETX", "Kenwood receipt", "ends a command", "published 3"),
+        Handles("R3, gR3", "Kenwood poll", "sent for locate", "one source"),
+        Handles("F, G, gF, gG", "Kenwood text", "sent for text", "one source"),
         Handles("TAG block", "source of a sentence", "radio number", "published 18, constructed 4"),
     ),
     refuses=(
@@ -230,7 +245,8 @@ DRIVER = Driver(
     ),
     wiring=(
         "RS-232 or USB, 8N1, 4800 or 9600 baud, or TCP and UDP (port 10110). Only the receiver's "
-        "transmit line and ground are needed: nothing is sent to it."
+        "transmit line and ground are needed: nothing is sent to it. A Kenwood base radio needs "
+        "both lines where its units shall be asked for their position."
     ),
     example=EXAMPLE,
 )

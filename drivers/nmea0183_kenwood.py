@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from drivers.api import Heard, Moment, Output, Report
 from drivers.nmea0183_epochs import DAY_NS, nearest
+from drivers.nmea0183_kenwood_sender import Sender
 from drivers.nmea0183_sentences import (
     Fields,
     Place,
@@ -52,8 +53,9 @@ _STATUS = re.compile(rb"[0-9A-Za-z]{0,8}\Z")
 _NAME = re.compile(rb"[A-Za-z0-9_-]{1,64}\Z")
 _CALLER = re.compile(rb"(?:I[01](\d{3})(\d{4})\d{7}|D(\d{3})(\d{4})|gI[01](U\d{5})U\d{5})\Z")
 _STATUS_MESSAGE = re.compile(rb"xE([U\d]\d{8})[U\d]\d{8}(\d{1,8})\Z")
-# Acknowledgements (0, 1) and an echo of what was sent to the radio: texts, polls.
-_OF_NO_USE = re.compile(rb"(?:[01]|[FG]\d{7}.*|g[FG]U\d{5}.*|R3\d{7}|gR3U\d{5})\Z")
+_RECEIPT = re.compile(rb"[01]\Z")
+# An echo of what was sent to the radio: texts, polls.
+_OF_NO_USE = re.compile(rb"(?:[FG]\d{7}.*|g[FG]U\d{5}.*|R3\d{7}|gR3U\d{5})\Z")
 
 
 class Told(NamedTuple):
@@ -126,6 +128,7 @@ class Kenwood:
     def __init__(self, emergency_status: Iterable[int]) -> None:
         self._emergencies = frozenset(emergency_status)
         self._burst: Burst | None = None
+        self.sender = Sender()
 
     def sentence(self, fields: Fields, now: Moment) -> Sequence[Output]:
         """The events of a sentence, none for one that is not Kenwood's.
@@ -139,9 +142,10 @@ class Kenwood:
         radio = radio_id("kenwood", told.unit)
         fix = self._fix(told, radio, now) if told.has_fix else None
         code = f"{fields[0].decode()} status {told.status}"
-        return self._reports(radio, told.status, fix, code)
+        reports = self._reports(radio, told.status, fix, code)
+        return [*reports, *self.sender.placed(radio, now)] if fix is not None else reports
 
-    def packet(self, text: bytes) -> Sequence[Output] | None:
+    def packet(self, text: bytes, now: Moment) -> Sequence[Output] | None:
         """What a packet says, or None for text that is none."""
         caller = _CALLER.match(text)
         if caller:
@@ -151,6 +155,8 @@ class Kenwood:
             radio = radio_id("kenwood", message[1].decode())
             status = message[2].decode()
             return self._reports(radio, status, None, f"xE status {status}", doubt=UNVERIFIED)
+        if _RECEIPT.match(text):
+            return self.sender.receipt(is_positive=text == b"0", now=now)
         return () if _OF_NO_USE.match(text) else None
 
     def owner(self, fix: PositionFix, now: Moment) -> RadioId | None:
@@ -177,7 +183,7 @@ class Kenwood:
             altitude_m=told.altitude_m if is_valid else None,
             speed_mps=knots_to_mps(told.speed_knots or 0.0) if is_moving else None,
             course_deg=told.course_deg if is_valid else None,
-            trigger="unknown",
+            trigger="request" if self.sender.has_polled(radio) else "unknown",
         )
 
     def _fix_at(self, told: Told, radio: RadioId, now: Moment) -> Instant | None:

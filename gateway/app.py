@@ -45,6 +45,7 @@ from gateway.runtime.supervisor import LinkRunner, Supervisor
 from gateway.settings import AnyLinkSettings, Loaded, parse_address
 from gateway.sinks.base import Sink
 from gateway.sinks.desk import DeskSink
+from gateway.sinks.nmea import NmeaOut
 
 if TYPE_CHECKING:
     from gateway.broker import EmbeddedBroker
@@ -111,6 +112,7 @@ class Gateway:
         )
         self.broker = self._broker()
         self.sinks = self._sinks()
+        self.nmea_outs = [NmeaOut(one, self.facts, self.clock) for one in settings.nmea_out]
         self.desk: Desk | None = None
         self.first_sign_in_url: str | None = None  # for the first person, while there is no account
 
@@ -172,8 +174,10 @@ class Gateway:
             group.create_task(self._keep_states(), name="event log states"),
             group.create_task(dispatcher.run(), name="dispatcher"),
             *(group.create_task(sink.run(), name=f"sink {sink.name}") for sink in self.sinks),
+            *(group.create_task(out.run(), name=out.name) for out in self.nmea_outs),
         ]
-        followers = [sink for sink in self.sinks if isinstance(sink, Follows)]
+        followers: list[Follows] = [sink for sink in self.sinks if isinstance(sink, Follows)]
+        followers += self.nmea_outs
         if followers:
             background.append(group.create_task(self._tell(followers), name="tell sinks"))
         if self.loaded.settings.desk.enabled:

@@ -134,7 +134,7 @@ def _explain(driver: str, file: BinaryIO, *, hex_lines: bool, json: bool) -> Non
             table.add_column(heading, overflow="fold")
         for field in fields:
             mark = Text(f"✗ {field.problem}", "bold red") if field.problem else Text(field.value)
-            table.add_row(field.place, field.raw, Text(field.name), mark)
+            table.add_row(field.place, Text(field.raw), Text(field.name), mark)
         Console().print(table)
     if is_broken:
         raise typer.Exit(Exit.FOUND)

@@ -171,6 +171,14 @@ class BrokerSettings(Table, frozen=True, kw_only=True):
     listen: str = "127.0.0.1:0"
 
 
+class NmeaOutSettings(Table, frozen=True, kw_only=True):
+    """One unit's position as NMEA 0183 over TCP, for chart programs; nothing asks who reads it."""
+
+    unit: str  # unit id, or radio id where there is no unit
+    listen: str  # "address:port"; 10110 is the registered port
+    allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+
+
 class LogSettings(Table, frozen=True, kw_only=True):
     """How the log is written."""
 
@@ -189,6 +197,7 @@ class Settings(Table, frozen=True, kw_only=True):
     influx: InfluxSettings = InfluxSettings()
     desk: DeskSettings = DeskSettings()
     broker: BrokerSettings = BrokerSettings()
+    nmea_out: tuple[NmeaOutSettings, ...] = ()
     log: LogSettings = LogSettings()
 
 
@@ -324,6 +333,10 @@ def _check(settings: Settings, file: Path) -> None:
             if link.remote:
                 parse_address(link.remote, f"{file}: {where}: remote")
             _check_networks(link.allow, f"{file}: {where}: allow")
+    for out in settings.nmea_out:
+        where = f"{file}: nmea_out {out.unit!r}"
+        parse_address(out.listen, f"{where}: listen")
+        _check_networks(out.allow, f"{where}: allow")
     for key, text in (
         ("desk.listen", settings.desk.listen),
         ("broker.listen", settings.broker.listen),

@@ -14,6 +14,8 @@ import pytest
 
 EXTRA_PLACES = ("/usr/sbin", "/usr/local/sbin")  # servers live here, and PATH often ends before
 PACKAGES = {  # where the Debian package has another name than the program
+    "gpsdecode": "gpsd-clients",
+    "gpsfake": "gpsd-clients",
     "gpspipe": "gpsd-clients",
     "influx": "influxdb-client",
     "influxd": "influxdb",

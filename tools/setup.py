@@ -26,7 +26,7 @@ SERVERS = {  # program: Debian package
     "mosquitto_sub": "mosquitto-clients",
     "influxd": "influxdb",
     "gpsd": "gpsd",
-    "gpsfake": "gpsd-tools",
+    "gpsfake": "gpsd-clients",
     "chromium": "chromium",
 }
 FONT = Path("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc")

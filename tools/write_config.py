@@ -65,6 +65,7 @@ TABLES: Mapping[str, str] = {
     "influx": "时间序列",
     "desk": "席位页面",
     "broker": "内嵌消息代理",
+    "nmea_out": "NMEA 输出",
     "log": "日志",
 }
 
@@ -113,6 +114,7 @@ TEXTS: Mapping[str, str] = {
     "desk.session_s": "a person signs in again after it",
     "broker.embedded": "true: the gateway runs it, and [mqtt] uses it",
     "broker.listen": "port 0: a free one",
+    "nmea_out.allow": "networks that may read; others are hung up on and counted",
     "log.level": "debug, info, warning or error",
     "log.format": '"text" for people, "json" for programs',
 }
@@ -161,10 +163,13 @@ def settings_text() -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _table(name: str, kind: Any) -> Iterator[str]:
+def _table(name: str, given: Any) -> Iterator[str]:
+    is_list = typing.get_origin(given) is tuple  # [[name]]: as many as one likes
+    kind = typing.get_args(given)[0] if is_list else given
     yield from _comment(f"{TABLES[name]}. {_doc(kind)}")
     is_used = any(key.startswith(f"{name}.") for key in EXAMPLE)
-    yield f"[{name}]" if is_used else f"#[{name}]"
+    heading = f"[[{name}]]" if is_list else f"[{name}]"
+    yield heading if is_used else f"#{heading}"
     yield from _keys(kind, name)
     yield ""
 
@@ -234,6 +239,7 @@ STAND_INS: Mapping[str, object] = {
     "listen": "127.0.0.1:10110",
     "file": "recordings/gnss-1.rec",
     "baud": 9600,
+    "unit": "patrol-1",
 }
 
 

@@ -156,3 +156,20 @@ class SentenceReader:
             self._group = (name, source or "")
         known, source = self._group
         return source if name == known else None
+
+
+def write_sentence(body: str) -> bytes:
+    """``body`` between ``$`` and its check, with the line end."""
+    text = body.encode("ascii")
+    return b"$%s*%02X\r\n" % (text, xor8(text))
+
+
+def write_place(lat_deg: float, lon_deg: float) -> str:
+    """``ddmm.mmmmm,N,dddmm.mmmmm,E``: a place to five decimals of a minute (2 cm)."""
+    return f"{_write_angle(lat_deg, 2, 'NS')},{_write_angle(lon_deg, 3, 'EW')}"
+
+
+def _write_angle(value_deg: float, digits: int, sides: str) -> str:
+    minutes = round(abs(value_deg) * 60, 5)
+    side = sides[0] if value_deg >= 0 else sides[1]
+    return f"{int(minutes // 60):0{digits}d}{minutes % 60:08.5f},{side}"

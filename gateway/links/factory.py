@@ -5,9 +5,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from drivers.api import Driver, Transport
+from gateway.addresses import AllowList
 from gateway.clock import Clock
 from gateway.errors import ConfigError
-from gateway.links.addresses import AllowList
 from gateway.links.base import Link
 from gateway.links.replay import ReplayLink
 from gateway.links.serial import SerialLink

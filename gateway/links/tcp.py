@@ -6,8 +6,8 @@ import socket
 from collections import Counter
 from typing import NoReturn
 
+from gateway.addresses import AllowList, address_text
 from gateway.errors import LinkError
-from gateway.links.addresses import AllowList, address_text
 from gateway.links.base import LinkHost
 from gateway.links.reasons import reason
 from gateway.links.stream import READ_BYTES, StreamPeer

@@ -7,9 +7,9 @@ import socket
 from collections.abc import Sequence
 from typing import NoReturn, Protocol, cast
 
+from gateway.addresses import AllowList, address_text
 from gateway.clock import Clock
 from gateway.errors import LinkError
-from gateway.links.addresses import AllowList, address_text
 from gateway.links.base import LinkHost, PeerHandler
 from gateway.links.reasons import reason
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from drivers.api import Moment
-from drivers.wire import xor8
+from drivers.wire.sentences import write_place, write_sentence
 from gateway.model.events import EmergencyKind
 from gateway.model.quantities import KNOT_MPS
 
@@ -15,19 +15,6 @@ IN_VIEW = (  # satellite, elevation, azimuth, strength
     (25, 24, 118, 37),
     (29, 9, 330, 28),
 )
-
-
-def sentence(body: str) -> bytes:
-    """``body`` between ``$`` and its check, with the line end."""
-    text = body.encode("ascii")
-    return b"$%s*%02X\r\n" % (text, xor8(text))
-
-
-def angle_text(value_deg: float, digits: int, sides: str) -> str:
-    """``ddmm.mmmmm,N``: an angle the way NMEA writes it, to five decimals of a minute (2 cm)."""
-    minutes = round(abs(value_deg) * 60, 5)
-    side = sides[0] if value_deg >= 0 else sides[1]
-    return f"{int(minutes // 60):0{digits}d}{minutes % 60:08.5f},{side}"
 
 
 class Nmea0183Device:
@@ -95,7 +82,7 @@ class Nmea0183Device:
         bodies = self._void(time, f"{at:%d%m%y}")
         if self._place is not None:
             bodies = self._placed(time, f"{at:%d%m%y}", *self._place)
-        self._outgoing += [sentence(body) for body in bodies]
+        self._outgoing += [write_sentence(body) for body in bodies]
 
     def _void(self, time: str, date: str) -> list[str]:
         talker = self._talker
@@ -109,7 +96,7 @@ class Nmea0183Device:
 
     def _placed(self, time: str, date: str, lat_deg: float, lon_deg: float) -> list[str]:
         talker, knots = self._talker, self._speed_mps / KNOT_MPS
-        place = f"{angle_text(lat_deg, 2, 'NS')},{angle_text(lon_deg, 3, 'EW')}"
+        place = write_place(lat_deg, lon_deg)
         course = f"{self._course_deg % 360:.2f}" if knots > 0 else ""
         used = ",".join(f"{satellite:02d}" for satellite, *_ in IN_VIEW)
         empty = "," * (12 - len(IN_VIEW))

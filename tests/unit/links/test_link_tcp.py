@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gateway.addresses import AllowList
 from gateway.links import stream
-from gateway.links.addresses import AllowList
 from gateway.links.stream import READ_BYTES, TURN_BYTES, WRITE_BYTES
 from gateway.links.tcp import TcpClientLink, TcpServerLink
 from tests.support.links import Ear, TinyHost, attempt, open_descriptors, running, shout

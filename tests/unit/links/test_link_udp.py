@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway.addresses import AllowList
 from gateway.clock import Clock, ManualClock, SystemClock
-from gateway.links.addresses import AllowList
 from gateway.links.base import Peer
 from gateway.links.udp import DATAGRAM_BYTES, UdpLink
 from tests.support.links import TinyHost, attempt, running, shout

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from drivers.api import Moment
+from gateway.addresses import AllowList
 from gateway.clock import ManualClock, SystemClock
-from gateway.links.addresses import AllowList
 from gateway.links.serial import SerialLink
 from gateway.links.tcp import TcpClientLink, TcpServerLink
 from gateway.links.udp import UdpLink
