@@ -19,6 +19,7 @@ from gateway import decode as decoding
 from gateway.catalog import Catalog
 from gateway.cli_common import AsJson, ConfigFile, Exit, print_json
 from gateway.cli_influx import app as influx_app
+from gateway.cli_ports import ports
 from gateway.clock import SystemClock
 from gateway.errors import ConfigError, GatewayError
 from gateway.model import pdt_number
@@ -346,6 +347,9 @@ def _offer_again(loaded: Loaded, sink: str) -> None:
     print(f"{offered.taken} rows taken, {offered.refused} refused again")
     if offered.refused:
         raise typer.Exit(Exit.FOUND)
+
+
+app.command()(ports)
 
 
 @app.command()
