@@ -3,9 +3,10 @@ PYTHON ?= python3
 RUN := .venv/bin/python
 PYTEST := .venv/bin/python -m pytest
 D ?=
+MINUTES ?= 1
 SECONDS ?= 0
 
-.PHONY: help setup servers demo test test-driver check fix bench hil fault lock clean
+.PHONY: help setup servers demo test test-driver check fix bench hil fault fuzz lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -27,6 +28,10 @@ test-driver: setup ## one driver's battery: make test-driver D=nmea0183
 
 fault: servers ## the reliability bars: kills, power cuts, unplugging, hostile peers
 	$(PYTEST) -m "fault and not hardware"
+
+fuzz: setup ## coverage-guided fuzzing of one driver: make fuzz D=jt808 MINUTES=30
+	@.tools/bin/uv pip install --quiet --python $(RUN) --require-hashes --no-deps -r tests/fuzz/requirements.lock
+	$(RUN) -m tests.fuzz.run $(D) --minutes $(MINUTES)
 
 hil: servers ## the bench with emulated devices; real ones: add -m hardware and a bench.toml
 	$(PYTEST) hil_tests
@@ -50,6 +55,8 @@ bench: servers ## figures beside a ceiling measured in the same run
 lock: ## write requirements.lock anew from pyproject.toml
 	.tools/bin/uv pip compile --quiet --no-header --universal --generate-hashes --no-emit-index-url \
 	  --no-annotate --python-version 3.11 --group dev pyproject.toml -o requirements.lock
+	echo 'atheris>=3' | .tools/bin/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url \
+	  --no-annotate --python-version 3.11 - -o tests/fuzz/requirements.lock
 
 clean: ## forget everything that setup made
 	rm -rf .venv .tools gateway/desk/static dashboards/desk/node_modules
