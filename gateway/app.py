@@ -266,9 +266,11 @@ class Gateway:
                 )
             )
         if settings.influx.enabled:
+            from gateway.sinks.figures import Figures  # noqa: PLC0415 - only where it is used
             from gateway.sinks.influx import InfluxSink  # noqa: PLC0415 - only where it is used
 
-            sinks.append(InfluxSink(self.loaded, clock=self.clock, health=self.facts.health))
+            figures = Figures(settings.site.id, self.facts)
+            sinks.append(InfluxSink(self.loaded, clock=self.clock, figures=figures.lines))
         return sinks
 
     def _runner(self, link: AnyLinkSettings) -> LinkRunner:
@@ -358,7 +360,7 @@ def offer_again_to_influx(loaded: Loaded) -> Offered:
 
     def deliver(rows: Sequence[Row]) -> Delivery:
         async def write() -> Delivery:
-            sink = InfluxSink(loaded, clock=SystemClock(), health=lambda: None)
+            sink = InfluxSink(loaded, clock=SystemClock(), figures=lambda _: ())
             try:
                 return await sink.deliver(rows)
             finally:

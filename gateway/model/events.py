@@ -121,19 +121,31 @@ class EmergencyEnded(Event, frozen=True, kw_only=True, tag="emergency_ended"):
 
 
 class EmergencyTaken(Event, frozen=True, kw_only=True, tag="emergency_taken"):
-    """A named person has taken the emergency ``emergency_id`` (接警)."""
+    """A named person has taken the emergency ``emergency_id`` (接警).
+
+    ``raised_at``, ``kind`` and ``is_drill`` are those of the emergency.
+    """
 
     emergency_id: EventId
     by: str
+    raised_at: Instant | None = None
+    kind: EmergencyKind | None = None
+    is_drill: bool | None = None
 
 
 class EmergencyClosed(Event, frozen=True, kw_only=True, tag="emergency_closed"):
-    """A named person has closed the emergency ``emergency_id`` with a verdict (结案)."""
+    """A named person has closed the emergency ``emergency_id`` with a verdict (结案).
+
+    ``raised_at``, ``kind`` and ``is_drill`` are those of the emergency.
+    """
 
     emergency_id: EventId
     by: str
     verdict: Verdict
     note: str | None = None
+    raised_at: Instant | None = None
+    kind: EmergencyKind | None = None
+    is_drill: bool | None = None
 
 
 class RadioRegistered(Event, frozen=True, kw_only=True, tag="radio_registered"):

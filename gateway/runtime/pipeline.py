@@ -275,6 +275,9 @@ class Pipeline:
                 unit_id=state.unit_id,
                 unit_name=state.unit_name,
                 team=state.team,
+                raised_at=state.raised_at,
+                kind=state.kind,
+                is_drill=state.is_drill,
             )
         if isinstance(action, EmergencyTaken):
             change = self._book.take(action)

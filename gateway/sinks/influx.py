@@ -10,21 +10,22 @@ policy finds them.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
 from gateway.clock import Clock
 from gateway.errors import ConfigError, SinkError
 from gateway.model.events import EMERGENCY_EVENTS
+from gateway.model.quantities import Instant
 from gateway.outbox.rows import Delivery, Row
 from gateway.settings import Loaded
 from gateway.sinks.influx_answers import AccessRefusedError, BusyError, LinesRefusedError, Writer
-from gateway.sinks.line_protocol import gateway_line, line_of
+from gateway.sinks.line_protocol import line_of
 
 log = structlog.get_logger("gateway.sinks.influx")
 
-GATEWAY_EVERY_S = 10.0
+FIGURES_EVERY_S = 10.0
 ROWS_A_TURN = 200  # made into lines before the loop may do something else
 MAX_REQUESTS = 64  # for one batch with bad lines; what is left then is offered again
 
@@ -32,17 +33,18 @@ MAX_REQUESTS = 64  # for one batch with bad lines; what is left then is offered 
 class InfluxSink:
     """Writes the outbox to InfluxDB; see the module's docstring.
 
-    ``health`` gives the struct whose numbers become the ``gateway`` measurement, every 10 s; those
-    are present values, so one that cannot be written is counted and not kept.
+    ``figures`` gives the lines of the present moment, asked for every 10 s (``sinks.figures``);
+    what cannot be written of them is counted and not kept.
     """
 
     name = "influx"
 
-    def __init__(self, loaded: Loaded, *, clock: Clock, health: Callable[[], object]) -> None:
+    def __init__(
+        self, loaded: Loaded, *, clock: Clock, figures: Callable[[Instant], Iterable[str]]
+    ) -> None:
         self._loaded = loaded
-        self._site = loaded.settings.site.id
         self._clock = clock
-        self._health = health
+        self._figures = figures
         self._writer = open_writer(loaded)
         self._alarms_to = loaded.settings.influx.alarms_to
         self.batch_rows = loaded.settings.influx.batch_rows
@@ -57,10 +59,10 @@ class InfluxSink:
         self.figures_dropped = 0
 
     async def run(self) -> None:
-        """Write the gateway's own figures every 10 s until cancelled."""
+        """Write the present state every 10 s until cancelled."""
         try:
             while True:
-                await self._clock.sleep(GATEWAY_EVERY_S)
+                await self._clock.sleep(FIGURES_EVERY_S)
                 await self._write_figures()
         finally:
             await self.close()
@@ -167,13 +169,20 @@ class InfluxSink:
         return self._writer
 
     async def _write_figures(self) -> None:
-        line = gateway_line(self._site, self._health(), self._clock.now())
-        if line is None:
-            return
+        batch: list[str] = []
+        for line in self._figures(self._clock.now()):
+            batch.append(line)
+            if len(batch) == ROWS_A_TURN:
+                await self._write_present(batch)
+                batch = []
+        if batch:
+            await self._write_present(batch)
+
+    async def _write_present(self, lines: Sequence[str]) -> None:
         try:
-            await self._write(line)
+            await self._write("\n".join(lines))
         except (SinkError, LinesRefusedError) as error:
-            self.figures_dropped += 1
+            self.figures_dropped += len(lines)
             log.debug("influx_figures_dropped", why=str(error))
 
     def _tell_up(self) -> None:

@@ -77,10 +77,11 @@ def line_of(event: AnyEvent) -> str | None:
 def gateway_line(site: str, health: object, at: Instant) -> str | None:
     """The gateway's own point: every number and truth value of ``health``, nested names joined.
 
-    At most ``MAX_FIGURES`` of them, in the order of the struct; None where there are none.
+    Zeros too: a graph must come down again. At most ``MAX_FIGURES`` of them, in the order of the
+    struct; None where there are none.
     """
     fields: dict[str, FieldValue] = {}
-    for key, value in _figures("", msgspec.to_builtins(health, enc_hook=str)):
+    for key, value in _figures("", health):
         if len(fields) >= MAX_FIGURES:
             break
         fields[key] = value
@@ -168,17 +169,17 @@ def _tag(value: str) -> str:
 
 def _position_fields(fix: PositionFix) -> dict[str, FieldValue]:
     fields: dict[str, FieldValue] = {"fix_valid": fix.fix_valid}
-    fields |= _place_fields(fix.lat_deg, fix.lon_deg)
+    fields |= place_fields(fix.lat_deg, fix.lon_deg)
     fields |= {
-        "altitude_m": _real(fix.altitude_m),
-        "speed_mps": _real(fix.speed_mps),
-        "course_deg": _real(fix.course_deg),
-        "accuracy_m": _real(fix.accuracy_m),
+        "altitude_m": real(fix.altitude_m),
+        "speed_mps": real(fix.speed_mps),
+        "course_deg": real(fix.course_deg),
+        "accuracy_m": real(fix.accuracy_m),
         "satellites": fix.satellites,
-        "hdop": _real(fix.hdop),
+        "hdop": real(fix.hdop),
         "battery_pct": fix.battery_pct,
-        "rssi_dbm": _real(fix.rssi_dbm),
-        "odometer_m": _real(fix.odometer_m),
+        "rssi_dbm": real(fix.rssi_dbm),
+        "odometer_m": real(fix.odometer_m),
         "trigger": fix.trigger,
         "event_id": fix.event_id,
     }
@@ -187,7 +188,8 @@ def _position_fields(fix: PositionFix) -> dict[str, FieldValue]:
     return fields
 
 
-def _place_fields(lat_deg: float | None, lon_deg: float | None) -> dict[str, FieldValue]:
+def place_fields(lat_deg: float | None, lon_deg: float | None) -> dict[str, FieldValue]:
+    """A place in both datums; nothing where there is none."""
     if lat_deg is None or lon_deg is None:
         return {}
     shifted = gcj02_from_wgs84(lat_deg, lon_deg)
@@ -199,7 +201,7 @@ def _place_fields(lat_deg: float | None, lon_deg: float | None) -> dict[str, Fie
     }
 
 
-def _real(value: float | None) -> float | None:
+def real(value: float | None) -> float | None:
     """A field that is a float once must never be written as a whole number."""
     return None if value is None else float(value)
 
@@ -209,17 +211,8 @@ def _emergency_fields(
 ) -> tuple[dict[str, FieldValue], int]:
     """Fields, and the nanoseconds that keep events of one moment apart."""
     fields: dict[str, FieldValue] = {"event_id": event.event_id}
-    if isinstance(event, EmergencyTaken):
-        fields |= {"event": "taken", "emergency_id": event.emergency_id, "by": event.by}
-        return fields, TAKEN_NS
-    if isinstance(event, EmergencyClosed):
-        fields |= {
-            "event": "closed",
-            "emergency_id": event.emergency_id,
-            "by": event.by,
-            "verdict": event.verdict,
-        }
-        return fields, CLOSED_NS
+    if isinstance(event, EmergencyTaken | EmergencyClosed):
+        return fields | _act_fields(event), _ACT_NS[type(event)]
     fields |= {"kind": event.kind, "raw_code": event.raw_code}
     if isinstance(event, EmergencyEnded):
         fields |= {"event": "ended", "emergency_id": event.emergency_id}
@@ -233,9 +226,33 @@ def _emergency_fields(
         "doubt": event.doubt,
     }
     if event.fix is not None:
-        fields |= _place_fields(event.fix.lat_deg, event.fix.lon_deg)
-        fields |= {"accuracy_m": _real(event.fix.accuracy_m), "age_s": _real(event.fix.age_s)}
+        fields |= place_fields(event.fix.lat_deg, event.fix.lon_deg)
+        fields |= {"accuracy_m": real(event.fix.accuracy_m), "age_s": real(event.fix.age_s)}
     return fields, KIND_NS[event.kind]
+
+
+_ACT_NS = {EmergencyTaken: TAKEN_NS, EmergencyClosed: CLOSED_NS}
+
+
+def _act_fields(event: EmergencyTaken | EmergencyClosed) -> dict[str, FieldValue]:
+    """What a person did, and how long after the press: numbers, so that a mean can be asked for."""
+    age_s = event.received_at.seconds_since(event.raised_at) if event.raised_at else None
+    fields: dict[str, FieldValue] = {
+        "emergency_id": event.emergency_id,
+        "by": event.by,
+        "kind": event.kind,
+        "is_drill": event.is_drill,
+    }
+    if isinstance(event, EmergencyTaken):
+        return fields | {"event": "taken", "take_s": age_s}
+    return fields | {
+        "event": "closed",
+        "verdict": event.verdict,
+        "close_s": age_s,
+        # no share of false alarms counts a drill
+        "false_alarm": None if event.verdict == "drill" else int(event.verdict == "false"),
+        "open_count": 0,  # overwritten within seconds where the radio has another one open
+    }
 
 
 def _status_fields(event: Event) -> tuple[dict[str, FieldValue], int] | None:
@@ -248,20 +265,27 @@ def _status_fields(event: Event) -> tuple[dict[str, FieldValue], int] | None:
         fields |= {
             "code": event.code,
             "battery_pct": event.battery_pct,
-            "rssi_dbm": _real(event.rssi_dbm),
+            "rssi_dbm": real(event.rssi_dbm),
         }
         return fields, STATUS_NS
     return None  # what people write to each other is not a time series
 
 
+def field_name(text: str) -> str:
+    """A reason or an id as part of a field's name."""
+    return re.sub(r"[^A-Za-z0-9_]+", "_", text)
+
+
 def _figures(prefix: str, value: object) -> Iterator[tuple[str, FieldValue]]:
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.structs.asdict(value)
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            name = re.sub(r"[^A-Za-z0-9_]+", "_", str(key))
+            name = field_name(str(key))
             yield from _figures(f"{prefix}_{name}" if prefix else name, inner)
     elif isinstance(value, list):  # of structs that have a name: sinks
         for inner in value:
-            if isinstance(inner, Mapping) and "name" in inner:
-                yield from _figures(prefix, {str(inner["name"]): inner})
-    elif isinstance(value, bool | int | float) and prefix:
+            named = inner if isinstance(inner, Mapping) else msgspec.structs.asdict(inner)
+            yield from _figures(prefix, {str(named["name"]): named})
+    elif isinstance(value, bool | int | float) and not isinstance(value, Instant) and prefix:
         yield prefix, value

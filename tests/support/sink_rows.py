@@ -22,6 +22,7 @@ from gateway.model.quantities import Instant
 from gateway.model.views import LinkView, UnitView
 from gateway.outbox.rows import Lane, Row
 from gateway.settings import Loaded, Settings, convert_table
+from gateway.sinks.line_protocol import gateway_line
 from gateway.sinks.mqtt import MqttSink
 
 SITE = "town"
@@ -136,6 +137,12 @@ class Health(msgspec.Struct):
     is_accepting: bool = True
 
 
+def figures(at: Instant) -> Iterable[str]:
+    """The lines of a moment: those of the small health payload."""
+    text = gateway_line(SITE, Health(), at)
+    return () if text is None else (text,)
+
+
 class States:
     """A state source that a test writes by hand."""
 
@@ -173,7 +180,7 @@ class States:
         """A version."""
         return {"version": "0.1.0", "links": sorted(self.link_views)}
 
-    def health(self) -> object:
+    def health(self) -> Health:
         """Figures."""
         return Health()
 

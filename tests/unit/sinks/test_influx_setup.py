@@ -19,7 +19,7 @@ from gateway.sinks.influx import InfluxSink
 from gateway.sinks.influx_setup import Admin, Step, hints, set_up, time_text
 from tests.support.influx_v2_places import TOKEN, InfluxV2Places
 from tests.support.influxdb import InfluxDb
-from tests.support.sink_rows import Health, closed, fix, loaded, raised, row
+from tests.support.sink_rows import closed, figures, fix, loaded, raised, row
 
 DAY = 86_400
 needs_influxd = pytest.mark.needs("influxd")
@@ -84,7 +84,7 @@ def test_positions_are_thinned_to_the_last_of_each_minute(
     with InfluxDb(tmp_path, thinning=True) as database:
         town = settings(tmp_path, database.url)
         set_up(town, Admin())
-        sink = InfluxSink(town, clock=SystemClock(), health=Health)
+        sink = InfluxSink(town, clock=SystemClock(), figures=figures)
 
         def at(second: int, number: int = 1, **fields: Any) -> Any:
             moment = Instant((minute + second) * 10**9)
@@ -118,7 +118,7 @@ def test_alarms_are_in_the_long_lived_place_and_beside_the_rest(tmp_path: Path) 
     with InfluxDb(tmp_path) as database:
         town = settings(tmp_path, database.url, alarms_to="alarms")
         set_up(town, Admin())
-        sink = InfluxSink(town, clock=SystemClock(), health=Health)
+        sink = InfluxSink(town, clock=SystemClock(), figures=figures)
         press = raised(2, received_at=now)
         old = raised(3, mark="old", received_at=months_ago)
         ended = closed(transitions.raised(press), received_at=now)
@@ -148,7 +148,7 @@ def test_an_alarm_waits_while_its_long_lived_place_is_missing(tmp_path: Path) ->
     with InfluxDb(tmp_path) as database:
         database.query("CREATE DATABASE pdt")
         town = settings(tmp_path, database.url, alarms_to="alarms")
-        sink = InfluxSink(town, clock=SystemClock(), health=Health)
+        sink = InfluxSink(town, clock=SystemClock(), figures=figures)
 
         async def write() -> None:
             with pytest.raises(SinkError, match="retention policy not found"):

@@ -16,7 +16,7 @@ from gateway.sinks.line_protocol import line
 from tests.support.fake_broker import serving
 from tests.support.influx_v2_stand_in import TOKEN, Answer, InfluxV2StandIn
 from tests.support.influxdb import InfluxDb
-from tests.support.sink_rows import AT, Health, closed, fix, header, loaded, raised, row
+from tests.support.sink_rows import AT, closed, figures, fix, header, loaded, raised, row
 
 
 def make_sink(
@@ -25,7 +25,7 @@ def make_sink(
     return InfluxSink(
         loaded(folder, influx={"url": url, **settings}),
         clock=clock or SystemClock(),
-        health=Health,
+        figures=figures,
     )
 
 
@@ -225,7 +225,7 @@ def test_the_gateways_own_figures_are_written_now_and_then(tmp_path: Path) -> No
             task = asyncio.ensure_future(sink.run())
             async with asyncio.timeout(10):
                 while len(await asyncio.to_thread(stored)) < 2:
-                    await clock.advance(influx.GATEWAY_EVERY_S)
+                    await clock.advance(influx.FIGURES_EVERY_S)
                     await asyncio.sleep(0.01)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -1,12 +1,13 @@
 import math
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.model import emergency
 from gateway.model.events import (
     EmergencyEnded,
     EmergencyTaken,
@@ -20,7 +21,7 @@ from gateway.model.events import (
 from gateway.model.identity import EventId
 from gateway.model.quantities import Instant
 from gateway.sinks.line_protocol import FieldValue, gateway_line, line, line_of
-from tests.support.sink_rows import AT, fix, header, raised
+from tests.support.sink_rows import AT, closed, fix, header, raised
 
 
 class Parsed(NamedTuple):
@@ -222,6 +223,31 @@ def test_an_emergencys_life_is_written_as_it_happens() -> None:
     assert len({first.at, ended.at, taken.at}) == 3
 
 
+def test_how_long_people_took_is_a_number_that_has_a_mean() -> None:
+    begun = raised(1, is_drill=True)
+    state = emergency.raised(begun)
+    facts: dict[str, Any] = {"raised_at": AT, "kind": "alarm", "is_drill": True}
+    taking = EmergencyTaken(
+        **header(1, received_at=Instant(AT + 12_500_000_000)),
+        emergency_id=begun.event_id,
+        by="zhang",
+        **facts,
+    )
+    taken = parse(line_of(taking) or "").fields
+    assert (taken["take_s"], taken["kind"], taken["is_drill"]) == (12.5, "alarm", True)
+    late = Instant(AT + 300_000_000_000)
+    for verdict, share in (("true", 0), ("false", 1), ("drill", None)):
+        event = closed(state, verdict=verdict, received_at=late, **facts)
+        fields = parse(line_of(event) or "").fields
+        assert (fields["close_s"], fields["open_count"]) == (300.0, 0)
+        assert fields.get("false_alarm") == share, "a drill is neither"
+
+
+def test_an_act_of_an_older_version_has_no_duration() -> None:
+    taken = EmergencyTaken(**header(1), emergency_id=EventId("e" * 32), by="zhang")
+    assert "take_s" not in parse(line_of(taken) or "").fields
+
+
 def test_registrations_status_and_links_have_their_measurements() -> None:
     registered = parse(line_of(RadioRegistered(**header(1))) or "")
     left = parse(line_of(RadioDeregistered(**header(1))) or "")
@@ -276,6 +302,23 @@ def test_the_gateways_numbers_become_flat_fields() -> None:
         },
         AT,
     )
+
+
+def test_a_zero_is_written_so_that_a_graph_comes_down_again() -> None:
+    class Sink(msgspec.Struct, omit_defaults=True):
+        name: str
+        behind_rows: int = 0
+
+    class Whole(msgspec.Struct, omit_defaults=True):
+        sinks: list[Sink]
+        lag_s: float = 0.0
+
+    text = gateway_line("town", Whole([Sink("mqtt"), Sink("influx", 7)]), AT)
+    assert parse(text or "").fields == {
+        "sinks_mqtt_behind_rows": 0,
+        "sinks_influx_behind_rows": 7,
+        "lag_s": 0.0,
+    }
 
 
 def test_the_gateways_point_is_bounded() -> None:
