@@ -41,6 +41,7 @@ from gateway.runtime.counters import Account, Counters
 from gateway.runtime.facts import Facts
 from gateway.runtime.health import LoopLag, Metrics, keep_time
 from gateway.runtime.pipeline import Pipeline
+from gateway.runtime.requests import Requests
 from gateway.runtime.supervisor import LinkRunner, Supervisor
 from gateway.settings import AnyLinkSettings, Loaded, parse_address
 from gateway.sinks.base import Sink
@@ -263,6 +264,8 @@ class Gateway:
                     clock=self.clock,
                     backoff=Backoff(),
                     embedded=self.broker.endpoint if self.broker is not None else None,
+                    answers=Requests(self.pipeline),
+                    count_request=self.counters.request,
                 )
             )
         if settings.influx.enabled:

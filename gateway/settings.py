@@ -16,6 +16,7 @@ import msgspec
 
 from gateway.errors import ConfigError
 from gateway.model.identity import SLUG
+from gateway.model.requests import Verb
 
 MAX_PORT = 65_535
 
@@ -107,12 +108,15 @@ class OutboxSettings(Table, frozen=True, kw_only=True):
 
 
 class MqttSettings(Table, frozen=True, kw_only=True):
-    """The broker. ``fix_qos`` 1 makes every fix certain, 0 makes it cheap."""
+    """The broker. ``fix_qos`` 1 makes every fix certain, 0 makes it cheap.
+
+    ``requests`` are the verbs that other programs may ask for; see docs/mqtt.md.
+    """
 
     enabled: bool = False
     host: str = "127.0.0.1"
     port: Port = 1883
-    protocol: Literal["5", "3.1.1"] = "5"
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
     client_id: str = ""  # "pdt-<site>" when empty
     user: str = ""
     password_file: str = ""
@@ -123,6 +127,9 @@ class MqttSettings(Table, frozen=True, kw_only=True):
     fix_qos: Literal[0, 1] = 1
     inflight: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 200  # unacknowledged publishes
     keepalive_s: Count = 10
+    requests: tuple[Verb, ...] = ()
+    owntracks: bool = False
+    home_assistant: bool = False
 
 
 class InfluxSettings(Table, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@
     python -m tools.write_schemas --check    exit code 1 where a file is not what would be written
 
 What a payload always has is required; what may be absent is never null. Further fields may come in
-a later version, so none is forbidden.
+a later version, so none is forbidden, but in requests, which are read strictly.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from gateway.model.emergency import Emergency
 from gateway.model.events import AnyEvent, Event, LinkChanged
 from gateway.model.identity import SPACES
 from gateway.model.quantities import Instant
+from gateway.model.requests import Request, Response
 from gateway.runtime.facts import GatewayInfo
 from gateway.runtime.health import Health
 from gateway.sinks.mqtt_state import GatewayState, LinkStatus, UnitStatus
@@ -39,6 +40,8 @@ STATES: Mapping[str, type[msgspec.Struct]] = {
     "gateway_state": GatewayState,
     "gateway_info": GatewayInfo,
     "gateway_health": Health,
+    "request": Request,
+    "response": Response,
 }
 
 # The pipeline fills these in every event, though a driver leaves them empty.
@@ -116,12 +119,13 @@ def _struct(kind: type[msgspec.Struct], parts: dict[str, dict[str, Any]]) -> dic
         if _is_always_there(kind, field):
             required.append(field.encode_name)
     text = re.sub(r"\s+", " ", inspect.getdoc(kind) or "").replace("``", "")
-    return {
+    written = {
         "description": text,
         "type": "object",
         "properties": properties,
         "required": required,
     }
+    return {**written, "additionalProperties": False} if config.forbid_unknown_fields else written
 
 
 def _is_always_there(kind: type[msgspec.Struct], field: shapes.Field) -> bool:
@@ -154,8 +158,10 @@ def _type(shape: shapes.Type, parts: dict[str, dict[str, Any]]) -> dict[str, Any
     if type(shape) in PLAIN:
         return {"type": PLAIN[type(shape)]}
     if isinstance(shape, shapes.UnionType):
-        (only,) = [each for each in shape.types if not isinstance(each, shapes.NoneType)]
-        return _type(only, parts)
+        kinds = [each for each in shape.types if not isinstance(each, shapes.NoneType)]
+        if len(kinds) == 1:
+            return _type(kinds[0], parts)
+        return {"type": [PLAIN[type(each)] for each in kinds]}
     if isinstance(shape, shapes.StructType):
         name = shape.cls.__name__
         if name not in parts:
@@ -174,6 +180,8 @@ def _other_type(shape: shapes.Type, parts: dict[str, dict[str, Any]]) -> dict[st
             return {"type": "array", "items": _type(item, parts)}
         case shapes.DictType(value_type=value):
             return {"type": "object", "additionalProperties": _type(value, parts)}
+        case shapes.AnyType():
+            return {}
     raise NotImplementedError(f"{shape!r} has no place in a payload")
 
 

@@ -1,6 +1,6 @@
 """What a program may ask the gateway: the structs are the JSON payloads of request and response."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -14,14 +14,16 @@ Verb = Literal[
 ]  # fmt: skip
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Request(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """The payload of ``request/<verb>``; which fields a verb needs is told by its answer.
 
     ``by`` is the person who asks, as the asking program knows them. ``transaction`` comes back in
     the response, so that an answer finds its question.
     """
 
-    transaction: str | None = None
+    transaction: str | int | None = None
     unit_id: UnitId | None = None
     radio_id: RadioId | None = None
     body: str | None = None
@@ -38,5 +40,5 @@ class Response(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     status: Literal["ok", "error"]
     error: str | None = None
-    data: dict[str, object] | None = None
-    transaction: str | None = None
+    data: dict[str, Any] | None = None
+    transaction: str | int | None = None

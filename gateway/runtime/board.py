@@ -182,6 +182,10 @@ class Board:
         track = self._tracks.get(key)
         return self._view(track) if track is not None else None
 
+    def last_fixes(self) -> list[PositionFix]:
+        """The last valid fix of each unit, and of each radio without one."""
+        return [track.fix for track in self._tracks.values() if track.fix is not None]
+
     def sites(self) -> list[SiteView]:
         """The key sites."""
         return [SiteView(**msgspec.structs.asdict(site)) for site in self._roster.sites]

@@ -22,7 +22,12 @@ class Counters:
         self.events_refreshed: int = 0
         self.events_dropped: Counter[str] = Counter()  # reason
         self.events_waiting: int = 0  # handed to the outbox, not settled yet
+        self.requests: Counter[str] = Counter()  # over the broker, by outcome
         self.desk_dropped: int = 0  # live messages not sent to slow viewers
+
+    def request(self, outcome: str) -> None:
+        """One request over the broker has found its end."""
+        self.requests[outcome] += 1
 
     def account(self) -> "Account":
         """The balance of events; ``difference`` is 0 or something is not counted."""

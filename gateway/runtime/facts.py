@@ -11,6 +11,7 @@ import msgspec
 from gateway.clock import Clock
 from gateway.incidents.book import EmergencyBook
 from gateway.model.emergency import Emergency
+from gateway.model.events import PositionFix
 from gateway.model.identity import EventId
 from gateway.model.views import GatewayView, LinkView, RejectedFrame, SiteView, UnitView
 from gateway.outbox.dispatcher import Dispatcher
@@ -83,6 +84,10 @@ class Facts:
         """One of them."""
         return self._board.unit(key)
 
+    def last_fixes(self) -> list[PositionFix]:
+        """The last valid fix of each of them."""
+        return self._board.last_fixes()
+
     def sites(self) -> list[SiteView]:
         """The key sites."""
         return self._board.sites()
@@ -145,6 +150,7 @@ class Facts:
             events=self._counters.account(),
             links={view.link_id: view.state for view in self.links()},
             sinks=self._sinks(),
+            requests=dict(sorted(self._counters.requests.items())),
         )
 
     def _accepting(self) -> tuple[bool, str | None]:

@@ -28,7 +28,10 @@ class SinkHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The payload of ``gateway/health``: no secrets, no positions."""
+    """The payload of ``gateway/health``: no secrets, no positions.
+
+    ``requests`` are those over the broker, counted by outcome.
+    """
 
     is_accepting: bool
     why: str | None = None
@@ -38,6 +41,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     events: Account
     links: dict[str, str]
     sinks: list[SinkHealth]
+    requests: dict[str, int] = {}
 
 
 class LoopLag:
@@ -120,6 +124,9 @@ class Metrics(Collector):
             "Events dropped",
             ["reason"],
             _single(counters.events_dropped),
+        )
+        yield _count(
+            "pdt_mqtt_requests", "Requests over the broker", ["outcome"], _single(counters.requests)
         )
         up = GaugeMetricFamily(
             "pdt_link_state", "1 for the present state", labels=["link", "state"]

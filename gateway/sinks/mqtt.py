@@ -20,6 +20,7 @@ from gateway.outbox.rows import Delivery, Lane, Row
 from gateway.settings import Loaded
 from gateway.sinks.mqtt_client import Message, MqttClient, PublishLostError
 from gateway.sinks.mqtt_options import options_from
+from gateway.sinks.mqtt_requests import Answers, MqttRequests
 from gateway.sinks.mqtt_state import (
     ChangeKind,
     GatewayState,
@@ -61,7 +62,8 @@ class MqttSink:
 
     ``embedded`` is the address of the embedded broker, which speaks MQTT 3.1.1 without accounts and
     then takes the place of the one in the settings. ``on_open`` is called whenever a lane may
-    deliver again, so that nobody need wait for the end of a pause.
+    deliver again, so that nobody need wait for the end of a pause. ``answers`` carries out what
+    other programs ask for, ``count_request`` is told the outcome of each.
     """
 
     name = "mqtt"
@@ -74,6 +76,8 @@ class MqttSink:
         clock: Clock,
         backoff: Pauses,
         embedded: tuple[str, int] | None = None,
+        answers: Answers | None = None,
+        count_request: Callable[[str], None] = lambda _outcome: None,
     ) -> None:
         settings = loaded.settings.mqtt
         site = loaded.settings.site.id
@@ -86,7 +90,15 @@ class MqttSink:
         self._fix_qos = settings.fix_qos
         self._backoff = backoff
         will = Message(self.topics.gateway_state, OFFLINE, 1, retain=True)
-        options = options_from(loaded, will, embedded)
+        self._requests = MqttRequests(
+            self.topics,
+            settings.requests,
+            answers=answers,
+            rebirth=self._rebirth,
+            publish=self._publish_response,
+            count=count_request,
+        )
+        options = options_from(loaded, will, self._requests.inbox, embedded)
         self.place = options.place
         self._wake = asyncio.Event()
         self._client = MqttClient(options, clock, on_lost=self._wake.set)
@@ -96,6 +108,7 @@ class MqttSink:
         self._is_following = False
         self._emergencies_changed = False
         self._health_changed = False
+        self._is_rebirth_due = False
         self._links_changed: dict[str, None] = {}
         self._units_changed: dict[str, None] = {}
         self._told: dict[str, tuple[tuple[object, ...], float]] = {}  # topic: essence, when
@@ -103,6 +116,7 @@ class MqttSink:
         self._health_due_mono = 0.0
         self.on_open: Callable[[], None] = lambda: None
         self.why_down: str | None = "not started yet"
+        self._is_fallback_told = False
         self.connects = 0
         self.published = 0
         self.refused = 0
@@ -113,9 +127,11 @@ class MqttSink:
     async def run(self) -> None:
         """Stay connected until cancelled; then say ``offline`` and leave politely."""
         try:
-            while True:
-                await self._attempt()
-                await self._clock.sleep(self._backoff.next())
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._requests.run(), name="mqtt requests")
+                while True:
+                    await self._attempt()
+                    await self._clock.sleep(self._backoff.next())
         finally:
             with suppress(SinkError, TimeoutError):
                 async with asyncio.timeout(FAREWELL_S):
@@ -256,21 +272,11 @@ class MqttSink:
             self._backoff.reset()
 
     async def _serve(self) -> None:
-        await self._publish_states([Message(self.topics.gateway_state, ONLINE, 1, retain=True)])
-        self._forget_changes()
-        self._is_following = True
-        await self._publish_emergencies((), (), everything=True)
+        await self._publish_first()
         self._open_lane(Lane.EMERGENCY)
         self.connects += 1
         self._tell_up()
-        info = to_json(self._states.info())
-        await self._publish_states([Message(self.topics.gateway_info, info, 1, retain=True)])
-        for link in self._states.links():
-            self._links_changed[link.link_id] = None
-        for unit in self._states.units():
-            self._remember(self._units_changed, unit.unit_id or unit.radio_id)
-        self._health_changed = True
-        await self._publish_changes()
+        await self._publish_rest()
         self._open_lane(Lane.TELEMETRY)
         while True:
             with suppress(TimeoutError):
@@ -279,7 +285,39 @@ class MqttSink:
             self._wake.clear()
             if not self._client.is_connected:
                 raise SinkError(f"{self.place}: {self._client.why_lost}")
+            if self._is_rebirth_due:
+                self._is_rebirth_due = False
+                await self._publish_first()
+                await self._publish_rest()
+                await self._publish_states(self._fix_messages())
             await self._publish_changes()
+
+    async def _publish_first(self) -> None:
+        """That we are here, and every open emergency."""
+        await self._publish_states([Message(self.topics.gateway_state, ONLINE, 1, retain=True)])
+        self._forget_changes()
+        self._is_following = True
+        await self._publish_emergencies((), (), everything=True)
+
+    async def _publish_rest(self) -> None:
+        """Everything else that is retained, but positions: those are in the backlog."""
+        info = to_json(self._states.info())
+        await self._publish_states([Message(self.topics.gateway_info, info, 1, retain=True)])
+        for link in self._states.links():
+            self._links_changed[link.link_id] = None
+        for unit in self._states.units():
+            self._remember(self._units_changed, unit.unit_id or unit.radio_id)
+        self._health_changed = True
+        await self._publish_changes()
+
+    def _rebirth(self) -> dict[str, object]:
+        """Somebody asks for everything that is retained: it is sent on the next turn."""
+        self._is_rebirth_due = True
+        self._wake.set()
+        return {"emergencies": len(self._wanted()), "units": sum(1 for _ in self._states.units())}
+
+    async def _publish_response(self, message: Message, is_urgent: bool) -> None:  # noqa: FBT001
+        await self._client.publish(message, is_urgent=is_urgent)
 
     def _open_lane(self, lane: Lane) -> None:
         self._open.add(lane)
@@ -360,6 +398,15 @@ class MqttSink:
             messages.append(Message(topic, to_json(status), 1, retain=True))
         return messages
 
+    def _fix_messages(self) -> list[Message]:
+        """The newest fix of each unit, as it was published."""
+        messages = []
+        for fix in self._states.last_fixes():
+            with suppress(ValueError):  # it has no topic of its own, and never had
+                topic = self.topics.fix(owner_of(fix.unit_id, fix.radio_id))
+                messages.append(Message(topic, to_json(fix), self._fix_qos, retain=True))
+        return messages
+
     async def _publish_states(self, messages: Sequence[Message]) -> None:
         refused = await self._client.publish_batch(messages)
         for index, why in refused.items():
@@ -375,7 +422,11 @@ class MqttSink:
 
     def _tell_up(self) -> None:
         self.why_down = None
-        log.info("mqtt_up", broker=self.place, connects=self.connects)
+        client = self._client
+        log.info("mqtt_up", broker=self.place, protocol=client.spoken, connects=self.connects)
+        if client.why_fallback is not None and not self._is_fallback_told:
+            self._is_fallback_told = True
+            log.warning("mqtt_fallback", why=client.why_fallback, protocol=client.spoken)
 
     def _tell_down(self, why: str) -> None:
         if self.why_down is None or self.why_down == "not started yet":

@@ -6,43 +6,76 @@ urgent ones may use all of it, so an emergency never waits for telemetry's ackno
 """
 
 import asyncio
-import os
 import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.clock import Clock
 from gateway.errors import ConfigError, SinkError
+from gateway.sinks import mqtt_reasons
 from gateway.sinks.mqtt_wire import LoopClient, LoopSocket
 
 CONNECT_TIMEOUT_S = 5.0  # TCP, TLS and CONNACK together
 ACK_TIMEOUT_S = 10.0  # a broker that acknowledges nothing for so long is gone
 TICK_S = 1.0  # how often keep-alive and ACK_TIMEOUT_S are looked at
-SESSION_EXPIRY_S = 3600  # how long an MQTT 5 broker keeps our session while we are away
+SESSION_EXPIRY_S = 300  # how long an MQTT 5 broker keeps our session, and requests for us in it
 MAX_PACKET_BYTES = 65_536  # a larger publish is refused here: a 3.1.1 broker would hang up on it
 PACKET_OVERHEAD_BYTES = 16  # fixed header, packet id, lengths and an empty property list
 URGENT_SHARE = 4  # one part in four of the window is kept for urgent publishes,
 URGENT_MOST = 32  # and never more than this
 UNACKNOWLEDGED_TURN = 200  # QoS 0 publishes after which other tasks get a turn
 REFUSED = 0x80  # reason codes from here on are failures
-BAD_PROTOCOL, BAD_LOGIN, NOT_AUTHORIZED = 0x84, 0x86, 0x87
 QUOTA_EXCEEDED = 0x97  # the one failure that passes by itself
 
 
+Version = Literal["5", "3.1.1"]
+
+
 class Message(NamedTuple):
-    """One publish."""
+    """One publish; ``correlation`` is what an MQTT 5 requester gave to know its answer by."""
 
     topic: str
     payload: bytes
     qos: Literal[0, 1] = 1
     retain: bool = False
+    correlation: bytes | None = None
+
+
+class Incoming(NamedTuple):
+    """One publish of somebody else. ``is_repeated``: the broker sent it once already."""
+
+    topic: str
+    payload: bytes
+    is_retained: bool = False
+    is_repeated: bool = False
+    response_topic: str | None = None
+    correlation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """What is subscribed to. ``take`` only notes what comes; None takes a subscription back.
+
+    With MQTT 5 the broker keeps what comes while we are away, for as long as our session and the
+    sender's message expiry last. A broker of 3.1.1 would keep it without end, so there it keeps
+    nothing. ``deaf`` is told why the broker does not let us subscribe.
+    """
+
+    topics: str
+    take: Callable[[Incoming], None] | None
+    deaf: Callable[[str], None]
+
+
+class NotSpokenError(SinkError):
+    """The broker does not speak the MQTT version that was asked for, or hung up without a word."""
 
 
 class PublishLostError(SinkError):
@@ -57,19 +90,21 @@ class PublishLostError(SinkError):
 class MqttOptions:
     """How to reach the broker. ``password`` and ``tls`` are asked for at every connect.
 
-    ``inflight`` counts unacknowledged publishes; a broker of MQTT 5 may allow fewer.
+    ``inflight`` counts unacknowledged publishes; a broker of MQTT 5 may allow fewer. ``protocol``
+    "auto" is 5, and 3.1.1 where the broker does not speak that.
     """
 
     host: str
     port: int
     client_id: str
-    protocol: Literal["5", "3.1.1"] = "5"
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
     user: str = ""
     password: Callable[[], str] = str
     tls: Callable[[], ssl.SSLContext | None] = lambda: None
     keepalive_s: int = 15
     inflight: int = 200
     will: Message | None = None
+    inbox: Inbox | None = None
 
     @property
     def place(self) -> str:
@@ -129,15 +164,19 @@ class _Connection:
         self._urgent_room = asyncio.Event()
         self._ticker: asyncio.TimerHandle | None = None
         self.why_lost: str | None = None
+        self._is_unspoken = False
+        self._has_kept_session = False
         self._ended = asyncio.Event()
 
     async def open(self) -> None:
         """Connect and wait for CONNACK; raises SinkError."""
         options = self._options
+        tls = None
         try:
+            tls = options.tls()
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await self._loop.create_connection(
-                    lambda: self._wire, options.host, options.port, ssl=options.tls()
+                    lambda: self._wire, options.host, options.port, ssl=tls
                 )
                 self._client.connect(
                     options.host, options.port, options.keepalive_s, **_start(options)
@@ -148,11 +187,27 @@ class _Connection:
             raise SinkError(f"{options.place}: no answer in {CONNECT_TIMEOUT_S:g} s") from None
         except OSError as error:
             self.abort("connect failed")
-            raise SinkError(f"{options.place}: {_reason(error)}") from None
+            why = mqtt_reasons.of_error(error, is_tls=tls is not None)
+            raise SinkError(f"{options.place}: {why}") from None
         except BaseException:
             self.abort("given up")
             raise
         self._ticker = self._loop.call_later(TICK_S, self._tick)
+        self._subscribe()
+
+    def _subscribe(self) -> None:
+        inbox = self._options.inbox
+        if inbox is None:
+            return
+        if inbox.take is None:
+            if self._has_kept_session:
+                self._client.unsubscribe(inbox.topics)
+        elif self._options.protocol == "5":
+            never = SubscribeOptions.RETAIN_DO_NOT_SEND
+            wish = SubscribeOptions(qos=1, retainAsPublished=True, retainHandling=never)
+            self._client.subscribe(inbox.topics, options=wish)
+        else:
+            self._client.subscribe(inbox.topics, qos=0)
 
     async def publish(self, messages: Sequence[Message], *, is_urgent: bool) -> dict[int, str]:
         """See ``MqttClient.publish_batch``."""
@@ -194,7 +249,13 @@ class _Connection:
         if size > self._max_packet:
             batch.refuse(index, f"{size} bytes are more than the broker takes ({self._max_packet})")
             return
-        info = self._client.publish(message.topic, message.payload, message.qos, message.retain)
+        properties = None
+        if message.correlation is not None and self._options.protocol == "5":
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.CorrelationData = message.correlation
+        info = self._client.publish(
+            message.topic, message.payload, message.qos, message.retain, properties
+        )
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             self._lose(f"publish failed: {info.rc.name}")
         elif message.qos:
@@ -232,7 +293,8 @@ class _Connection:
         self._ordinary_room.set()
         self._urgent_room.set()
         if not self._accepted.done():
-            self._accepted.set_exception(SinkError(self._lost_text()))
+            kind = NotSpokenError if self._is_unspoken else SinkError
+            self._accepted.set_exception(kind(self._lost_text()))
             self._accepted.exception()  # open() may have been cancelled: nobody else will look
         self._ended.set()
         self._on_lost()
@@ -274,18 +336,23 @@ class _Connection:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_message = self._on_message
+        client.on_subscribe = self._on_subscribe
         client.after_read = self._after_read
         return client
 
     def _on_connect(
-        self, _client: Client, _data: Any, _flags: Any, reason: ReasonCode, properties: Any
+        self, _client: Client, _data: Any, flags: Any, reason: ReasonCode, properties: Any
     ) -> None:
         if reason.is_failure:
+            options = self._options
+            why = mqtt_reasons.of_refusal(reason, options.user, options.protocol)
             if not self._accepted.done():
-                self._accepted.set_exception(
-                    SinkError(f"{self._options.place}: refused: {_refusal(reason, self._options)}")
-                )
+                is_unspoken = reason.value == mqtt_reasons.BAD_PROTOCOL
+                kind = NotSpokenError if is_unspoken else SinkError
+                self._accepted.set_exception(kind(f"{options.place}: refused: {why}"))
             return
+        self._has_kept_session = flags.session_present
         self._window = min(self._window, getattr(properties, "ReceiveMaximum", self._window))
         self._max_packet = min(
             self._max_packet, getattr(properties, "MaximumPacketSize", self._max_packet)
@@ -300,7 +367,8 @@ class _Connection:
             why = f"the broker ended it: {reason}"
         else:
             why = self._wire.why_gone or str(reason)
-        if not self._accepted.done():
+        if not self._accepted.done() and not self._wire.is_tls_error:
+            self._is_unspoken = True
             why = f"hung up before it let us in ({why}); if it wants TLS, set mqtt.ca_file"
         # paho holds a lock while it calls this, and closing the socket would ask for it again
         self._loop.call_soon(self._lose, why)
@@ -320,6 +388,33 @@ class _Connection:
             batch.put_off(f"{self._options.place}: {reason}")
         else:
             batch.refuse(index, f"refused by the broker: {reason}")
+
+    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        inbox = self._options.inbox
+        if inbox is None or inbox.take is None:
+            return
+        properties = message.properties
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:  # no broker that keeps to the standard passes this on
+            return
+        inbox.take(
+            Incoming(
+                topic,
+                bytes(message.payload),
+                is_retained=message.retain,
+                is_repeated=message.dup,
+                response_topic=getattr(properties, "ResponseTopic", None),
+                correlation=getattr(properties, "CorrelationData", None),
+            )
+        )
+
+    def _on_subscribe(
+        self, _client: Client, _data: Any, _mid: int, reasons: list[ReasonCode], _properties: Any
+    ) -> None:
+        inbox = self._options.inbox
+        if inbox is not None and any(reason.is_failure for reason in reasons):
+            inbox.deaf(str(reasons[0]))
 
     def _after_read(self) -> None:
         """Acknowledgements were read: let those go on who wait for room in the window."""
@@ -346,6 +441,8 @@ class MqttClient:
         self._clock = clock
         self._on_lost = on_lost
         self._connection: _Connection | None = None
+        self.spoken: Version | None = None  # on the last connection that was made
+        self.why_fallback: str | None = None  # why that is not MQTT 5, where it might have been
 
     @property
     def is_connected(self) -> bool:
@@ -364,12 +461,25 @@ class MqttClient:
         if self.is_connected:
             raise RuntimeError("connected already")
         self._connection = None
+        wanted = self._options.protocol
+        self.why_fallback = None
         try:
-            connection = _Connection(self._options, self._clock, self._on_lost)
+            await self._open("5" if wanted == "auto" else wanted)
+        except NotSpokenError as error:
+            if wanted != "auto":
+                raise
+            await self._open("3.1.1")
+            self.why_fallback = str(error)
+
+    async def _open(self, version: Version) -> None:
+        options = replace(self._options, protocol=version)
+        try:
+            connection = _Connection(options, self._clock, self._on_lost)
         except ConfigError as error:  # a secret file that was there at the start is gone
             raise SinkError(str(error)) from None
         await connection.open()
         self._connection = connection
+        self.spoken = version
 
     async def publish_batch(
         self, messages: Sequence[Message], *, is_urgent: bool = False
@@ -409,19 +519,3 @@ def _start(options: MqttOptions) -> dict[str, Any]:
     properties.SessionExpiryInterval = SESSION_EXPIRY_S
     properties.MaximumPacketSize = MAX_PACKET_BYTES
     return {"clean_start": False, "properties": properties}
-
-
-def _reason(error: OSError) -> str:
-    text = error.strerror or str(error)
-    if error.errno and text.startswith("Connect call failed"):  # asyncio hides the reason
-        return os.strerror(error.errno)
-    return text
-
-
-def _refusal(reason: ReasonCode, options: MqttOptions) -> str:
-    text = str(reason)
-    if reason.value in {BAD_LOGIN, NOT_AUTHORIZED}:
-        return f"{text}; check mqtt.user ({options.user!r}) and mqtt.password_file"
-    if reason.value == BAD_PROTOCOL:
-        return f"{text}; the broker does not speak mqtt.protocol {options.protocol!r}"
-    return text

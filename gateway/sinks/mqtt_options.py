@@ -4,10 +4,12 @@ import ssl
 
 from gateway.errors import ConfigError
 from gateway.settings import Loaded
-from gateway.sinks.mqtt_client import Message, MqttOptions
+from gateway.sinks.mqtt_client import Inbox, Message, MqttOptions
 
 
-def options_from(loaded: Loaded, will: Message, embedded: tuple[str, int] | None) -> MqttOptions:
+def options_from(
+    loaded: Loaded, will: Message, inbox: Inbox, embedded: tuple[str, int] | None
+) -> MqttOptions:
     """The settings as the client wants them; raises ConfigError for what is wrong already now."""
     settings = loaded.settings.mqtt
     client_id = settings.client_id or f"pdt-{loaded.settings.site.id}"
@@ -20,6 +22,7 @@ def options_from(loaded: Loaded, will: Message, embedded: tuple[str, int] | None
             keepalive_s=settings.keepalive_s,
             inflight=settings.inflight,
             will=will,
+            inbox=inbox,
         )
 
     def password() -> str:
@@ -53,4 +56,5 @@ def options_from(loaded: Loaded, will: Message, embedded: tuple[str, int] | None
         keepalive_s=settings.keepalive_s,
         inflight=settings.inflight,
         will=will,
+        inbox=inbox,
     )

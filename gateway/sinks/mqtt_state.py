@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from gateway.model.emergency import Emergency
-from gateway.model.events import LinkState
+from gateway.model.events import LinkState, PositionFix
 from gateway.model.identity import RadioId, UnitId
 from gateway.model.quantities import Instant
 from gateway.model.views import LinkView, UnitState, UnitView
@@ -31,6 +31,10 @@ class StateSource(Protocol):
 
     def unit(self, key: str) -> UnitView | None:
         """One unit by unit id, or by radio id where there is no unit."""
+        ...
+
+    def last_fixes(self) -> Iterable[PositionFix]:
+        """The last valid fix of each unit, and of each radio without one."""
         ...
 
     def links(self) -> Iterable[LinkView]:

@@ -8,10 +8,13 @@ bytes that a ``select`` would not see, and a burst of packets leaves in one writ
 """
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING, Any
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import MQTTErrorCode
+
+from gateway.sinks import mqtt_reasons
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +36,7 @@ class LoopSocket(asyncio.Protocol):
         self._to_send: list[bytes] = []
         self._is_gone = False
         self.why_gone = ""
+        self.is_tls_error = False
         self.readable: Callable[[], None] = lambda: None
         self.writable = asyncio.Event()
         self.writable.set()
@@ -55,7 +59,8 @@ class LoopSocket(asyncio.Protocol):
         self._is_gone = True
         self.why_gone = "the broker closed the connection"
         if exc is not None:
-            self.why_gone = getattr(exc, "strerror", None) or str(exc)
+            self.why_gone = mqtt_reasons.of_error(exc)
+            self.is_tls_error = isinstance(exc, ssl.SSLError)
         self.writable.set()
         self.readable()
 

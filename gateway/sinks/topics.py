@@ -11,6 +11,8 @@ from gateway.model.identity import SLUG, RadioId, UnitId, parse_radio_id
 
 Owner = NewType("Owner", str)  # "unit/<unit_id>" or "radio/<radio_id with ':' as '-'>"
 
+MOST_TOPIC = 200  # characters of a topic that somebody else chose
+
 _BASE = re.compile(r"[^\s#+\0/$][^\s#+\0/]*(/[^\s#+\0/]+)*\Z")
 _WORD = re.compile(r"[a-z_]{1,32}\Z")
 _VERB = re.compile(r"[a-z]{1,16}(/[a-z]{1,16})?\Z")
@@ -44,6 +46,7 @@ class Topics:
         self.gateway_state = f"{base}/gateway/state"
         self.gateway_info = f"{base}/gateway/info"
         self.gateway_health = f"{base}/gateway/health"
+        self.requests = f"{base}/request/#"  # what the gateway subscribes to
 
     def link_state(self, link_id: str) -> str:
         """The retained state of one link."""
@@ -74,6 +77,23 @@ class Topics:
     def response(self, verb: str) -> str:
         """Where the gateway answers."""
         return f"{self.base}/response/{_verb(verb)}"
+
+    def verb(self, topic: str) -> str | None:
+        """The verb of a request's topic; None where it has no form that could be answered."""
+        verb = topic.removeprefix(f"{self.base}/request/")
+        return verb if _VERB.match(verb) else None
+
+    def response_chosen(self, topic: str) -> str:
+        """A topic that a requester wants its answer on: one below ``response/`` and no other.
+
+        The gateway may write everywhere below the base. If it wrote answers wherever it is asked
+        to, who may only ask could put them where positions and emergencies are read.
+        """
+        branch = f"{self.base}/response/"
+        is_fit = _BASE.match(topic) and topic.isprintable() and len(topic) <= MOST_TOPIC
+        if not is_fit or not topic.startswith(branch):
+            raise ValueError(f"response topic {topic[:80]!r} is not below {branch!r}")
+        return topic
 
 
 def _slug(text: str, what: str) -> str:

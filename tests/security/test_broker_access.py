@@ -23,6 +23,7 @@ from gateway.runtime.backoff import Backoff
 from gateway.sinks.mqtt import MqttSink
 from gateway.sinks.topics import Topics, default_base, owner_of
 from tests.conftest import find_tool
+from tests.support.certificates import Authority
 from tests.support.mosquitto import Mosquitto, free_port
 from tests.support.sink_rows import States, eventually, fix, loaded, raised, row, running
 
@@ -190,26 +191,13 @@ def test_nobody_comes_in_without_a_right_password(
     user.leave()
 
 
-def make_certificates(folder: Path) -> None:
-    """An authority and a certificate for 127.0.0.1, good for a day."""
-    program = find_tool("openssl")
-    assert program is not None
-    folder.mkdir()
-    authority = ["-x509", "-subj", "/CN=test authority", "-out", "ca.crt", "-keyout", "ca.key"]
-    server = ["-x509", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    server += ["-CA", "ca.crt", "-CAkey", "ca.key", "-out", "server.crt", "-keyout", "server.key"]
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-days", "1"]
-    for what in (authority, server):
-        subprocess.run([program, "req", *key, *what], cwd=folder, check=True, capture_output=True)
-
-
 def shipped(folder: Path, port: int) -> Path:
     """The shipped configuration with this test's folder and port."""
     for name in ("config", "data"):
         (folder / name).mkdir()
     shutil.copy(CONFIG / "mosquitto.acl", folder / "config" / "mosquitto.acl")
     write_passwords(folder / "config" / "passwords", *USERS)
-    make_certificates(folder / "config" / "certs")
+    Authority(folder / "config" / "certs").issue("server", "127.0.0.1")
     text = (CONFIG / "mosquitto.conf").read_text()
     assert "listener 8883\n" in text
     text = text.replace("listener 8883\n", f"listener {port} 127.0.0.1\n")
@@ -262,9 +250,7 @@ def test_the_sink_works_through_the_shipped_broker_configuration(tmp_path: Path)
                 assert delivery.accepted == [2000]
                 assert not sink.refused, "the ACL allows all that the sink publishes"
             assert "if it wants TLS" in await refusal(sink_with(ca_file=""))
-            (tmp_path / "other").mkdir()
-            make_certificates(tmp_path / "other" / "certs")
-            why = await refusal(sink_with(ca_file="other/certs/ca.crt"))
+            why = await refusal(sink_with(ca_file=str(Authority(tmp_path / "other").file)))
             assert "certificate verify failed" in why
 
     asyncio.run(scenario())

@@ -29,7 +29,7 @@ def faults(value: Any, schema: Mapping[str, Any], whole: Mapping[str, Any]) -> I
         yield f"{value!r} is not {schema['const']!r}"
     if "enum" in schema and value not in schema["enum"]:
         yield f"{value!r} is not one of {schema['enum']}"
-    if "type" in schema and not _is(value, schema["type"]):
+    if "type" in schema and not any(_is(value, kind) for kind in _kinds(schema["type"])):
         yield f"{value!r} is no {schema['type']}"
         return
     if "pattern" in schema and not re.search(schema["pattern"], value):
@@ -48,10 +48,14 @@ def _object_faults(
     yield from (f"{key} is missing" for key in schema.get("required", ()) if key not in value)
     for key, inner in value.items():
         fitting = properties.get(key, schema.get("additionalProperties"))
-        if fitting is None:
+        if fitting is None or fitting is False:
             yield f"{key} is not in the schema"
         else:
             yield from (f"{key}: {fault}" for fault in faults(inner, fitting, whole))
+
+
+def _kinds(kind: str | list[str]) -> list[str]:
+    return [kind] if isinstance(kind, str) else kind
 
 
 def _is(value: Any, kind: str) -> bool:

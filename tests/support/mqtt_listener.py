@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Self
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 TIMEOUT_S = 10.0
 
@@ -19,6 +21,7 @@ class Heard(NamedTuple):
     payload: bytes
     qos: int
     retain: bool
+    correlation: bytes | None = None
 
 
 class Listener:
@@ -54,7 +57,13 @@ class Listener:
     def _on_message(self, _client: Client, _data: Any, message: Any) -> None:
         with self._changed:
             self.messages.append(
-                Heard(message.topic, message.payload, message.qos, bool(message.retain))
+                Heard(
+                    message.topic,
+                    message.payload,
+                    message.qos,
+                    bool(message.retain),
+                    getattr(message.properties, "CorrelationData", None),
+                )
             )
             self._changed.notify_all()
 
@@ -75,9 +84,24 @@ class Listener:
         """What was heard on one topic."""
         return [message for message in self.messages if message.topic == topic]
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> Any:
-        """Publish with QoS 1 and wait for the broker's answer."""
-        info = self._client.publish(topic, payload, 1, retain)
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        response_topic: str | None = None,
+        correlation: bytes | None = None,
+    ) -> Any:
+        """Publish with QoS 1 and wait for the broker's answer; the last two are MQTT 5's."""
+        properties = None
+        if response_topic is not None or correlation is not None:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            if response_topic is not None:
+                properties.ResponseTopic = response_topic
+            if correlation is not None:
+                properties.CorrelationData = correlation
+        info = self._client.publish(topic, payload, 1, retain, properties)
         info.wait_for_publish(TIMEOUT_S)
         return info
 

@@ -150,6 +150,7 @@ class States:
         self.emergencies: dict[EventId, Emergency] = {}
         self.unit_views: dict[str, UnitView] = {}
         self.link_views: dict[str, LinkView] = {}
+        self.fixes: list[PositionFix] = []
 
     def put(self, *states: Emergency) -> None:
         """Store the new state of emergencies."""
@@ -167,6 +168,10 @@ class States:
     def unit(self, key: str) -> UnitView | None:
         """One unit."""
         return self.unit_views.get(key)
+
+    def last_fixes(self) -> Iterable[PositionFix]:
+        """All fixes."""
+        return list(self.fixes)
 
     def links(self) -> Iterable[LinkView]:
         """All links."""

@@ -100,6 +100,7 @@ def test_every_topic_is_in_the_table() -> None:
         topics.gateway_state, topics.gateway_info, topics.gateway_health,
         topics.link_state("station-1"), topics.fix(unit), topics.status(unit),
         topics.emergency(unit), topics.fix(radio), topics.event("emergency_raised"),
+        topics.request("emergency/take"), topics.response("emergency/take"),
     ]  # fmt: skip
     table = set(re.findall(r"^\| `(pdt/[^`]+)` \|", PAGE, re.MULTILINE))
     assert table == set(built)

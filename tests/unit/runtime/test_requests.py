@@ -50,9 +50,6 @@ def test_taking_and_closing_name_the_person_and_the_way() -> None:
     [
         ("emergency/take", {"by": "李明"}, "emergency_id: is missing"),
         ("emergency/take", {"emergency_id": PRESS}, "by: is missing"),
-        ("emergency/take", {"emergency_id": PRESS, "by": " "}, "by: name the person"),
-        ("emergency/take", {"emergency_id": PRESS, "by": "x" * 65}, "by: name the person"),
-        ("emergency/take", {"emergency_id": PRESS, "by": "a\nb"}, "by: name the person"),
         ("emergency/close", {"emergency_id": PRESS, "by": "李明"}, "verdict: is missing"),
         (
             "emergency/close",
