@@ -277,7 +277,9 @@ def replay(
 
 @app.command()
 def emulate(
-    device: Annotated[str, typer.Argument(help="nmea0183, jt808 or hytera_hrnp.")],
+    device: Annotated[
+        str, typer.Argument(help="nmea0183, kenwood, jt808, hytera_hrnp …; a wrong name lists all.")
+    ],
     *,
     pty: Annotated[Path | None, typer.Option(help="Make a serial port at this path.")] = None,
     connect: Annotated[str, typer.Option(help="Connect to address:port by TCP.")] = "",

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +15,13 @@ from gateway.settings import parse_address
 from hil_tests.devices.base import Device
 from hil_tests.devices.hytera_hrnp import HrnpStation
 from hil_tests.devices.jt808 import Jt808Device
+from hil_tests.devices.kenwood import KenwoodBase
 from hil_tests.devices.nmea0183 import Nmea0183Device
 from hil_tests.rig.attach import PtyWire, TcpClientWire, TcpServerWire, UdpWire, Wire
 from hil_tests.rig.pty import PtyPort
 
 STEP_S = 0.5
 STATION_ADDRESS = 0xFC0F00
-DEVICES = ("nmea0183", "jt808", "hytera_hrnp")
 
 
 class Emulation(NamedTuple):
@@ -61,19 +61,44 @@ async def _play(wanted: Emulation, tell: Callable[[str], None], seconds: float) 
             wire.port.unplug()
 
 
-def _device(wanted: Emulation) -> tuple[Device, Device]:
-    """The device on the wire, and the one that moves and presses (a station hears its unit)."""
-    if wanted.device == "nmea0183":
-        receiver = Nmea0183Device(every_s=wanted.every_s)
-        return receiver, receiver
-    if wanted.device == "jt808":
-        terminal = Jt808Device(wanted.number or "13800138000", every_s=wanted.every_s)
-        return terminal, terminal
-    if wanted.device == "hytera_hrnp":
-        station = HrnpStation(STATION_ADDRESS, every_s=wanted.every_s)
-        facts = pdt_number.number_facts(wanted.number or "80020201", is_group=False)
-        return station, station.add_unit(facts.address)
-    raise ConfigError(f"device {wanted.device!r} does not exist; one of {', '.join(DEVICES)}")
+Pair = tuple[Device, Device]  # the device on the wire, and the one that moves and presses
+
+
+def _receiver(wanted: Emulation) -> Pair:
+    receiver = Nmea0183Device(every_s=wanted.every_s)
+    return receiver, receiver
+
+
+def _kenwood(wanted: Emulation) -> Pair:
+    base = KenwoodBase(wanted.number or "100-1001", every_s=wanted.every_s)
+    return base, base
+
+
+def _terminal(wanted: Emulation) -> Pair:
+    terminal = Jt808Device(wanted.number or "13800138000", every_s=wanted.every_s)
+    return terminal, terminal
+
+
+def _station(wanted: Emulation) -> Pair:
+    """A station hears its unit."""
+    station = HrnpStation(STATION_ADDRESS, every_s=wanted.every_s)
+    facts = pdt_number.number_facts(wanted.number or "80020201", is_group=False)
+    return station, station.add_unit(facts.address)
+
+
+DEVICES: Mapping[str, Callable[[Emulation], Pair]] = {
+    "nmea0183": _receiver,
+    "kenwood": _kenwood,  # read by the driver nmea0183
+    "jt808": _terminal,
+    "hytera_hrnp": _station,
+}
+
+
+def _device(wanted: Emulation) -> Pair:
+    build = DEVICES.get(wanted.device)
+    if build is None:
+        raise ConfigError(f"device {wanted.device!r} does not exist; one of {', '.join(DEVICES)}")
+    return build(wanted)
 
 
 def _wire(wanted: Emulation, device: Device, clock: Clock) -> tuple[Wire, str]:
