@@ -10,7 +10,7 @@ import contextlib
 import os
 import resource
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -42,6 +42,7 @@ from gateway.runtime.facts import Facts
 from gateway.runtime.health import LoopLag, Metrics, keep_time
 from gateway.runtime.pipeline import Pipeline
 from gateway.runtime.requests import Requests
+from gateway.runtime.service_manager import ServiceManager
 from gateway.runtime.supervisor import LinkRunner, Supervisor
 from gateway.settings import AnyLinkSettings, Loaded, parse_address
 from gateway.sinks.base import Sink
@@ -67,11 +68,17 @@ class Gateway:
     """One gateway: built from settings, run until told to stop."""
 
     def __init__(
-        self, loaded: Loaded, roster: Roster, catalog: Catalog, clock: Clock | None = None
+        self,
+        loaded: Loaded,
+        roster: Roster,
+        catalog: Catalog,
+        clock: Clock | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         settings = loaded.settings
         self.loaded = loaded
         self.clock = clock or SystemClock()
+        self.manager = ServiceManager(environment or {}, self.clock)
         self.data_dir = loaded.path(settings.site.data_dir)
         self.counters = Counters()
         self.bus = Bus()
@@ -174,6 +181,7 @@ class Gateway:
             group.create_task(self.eventlog.run(), name="event log retention"),
             group.create_task(self._keep_states(), name="event log states"),
             group.create_task(dispatcher.run(), name="dispatcher"),
+            group.create_task(self._beat(), name="service manager"),
             *(group.create_task(sink.run(), name=f"sink {sink.name}") for sink in self.sinks),
             *(group.create_task(out.run(), name=out.name) for out in self.nmea_outs),
         ]
@@ -188,13 +196,19 @@ class Gateway:
         log.info("gateway_started", site=self.loaded.settings.site.id, version=gateway.__version__)
         if ready is not None:
             ready(self)
+        self.manager.ready(f"{len(self.loaded.settings.link)} links")
         await stop.wait()
+        self.manager.stopping()
         await _end(links)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_LIMIT_S):
                 await dispatcher.caught_up()
         for task in reversed(background):
             await _end(task)
+
+    async def _beat(self) -> None:
+        """Tell the service manager that the loop turns and the outbox's thread lives."""
+        await self.manager.run(lambda: self.outbox.is_running)
 
     async def _tell(self, followers: Sequence["Follows"]) -> None:
         """Tell the sinks that publish the present state what has a new one."""
@@ -224,7 +238,7 @@ class Gateway:
         from gateway.desk.server import Desk  # noqa: PLC0415 - see above
 
         map_file = self.loaded.settings.site.map_file
-        metrics = Metrics(self.counters, self.facts.health, self.facts.links)
+        metrics = Metrics(self.counters, self.facts.health, self.facts.links, self.facts.resources)
         desk = Desk(
             settings=self.loaded.settings.desk,
             eventlog=self.eventlog,
@@ -333,7 +347,7 @@ def serve(config: Path) -> None:
         log.warning("settings_note", where=finding.where, text=finding.text)
     allow_many_peers()
     os.umask(0o077)  # positions and secrets are for this user alone
-    gateway_of_site = Gateway(loaded, roster, catalog)
+    gateway_of_site = Gateway(loaded, roster, catalog, environment=os.environ)
     asyncio.run(run_until_signal(gateway_of_site, _say_where))
 
 

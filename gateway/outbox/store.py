@@ -201,6 +201,11 @@ class Outbox:
         return [row.event.event_id for row in rows[-limit:]]
 
     @property
+    def is_running(self) -> bool:
+        """True while its thread lives: nothing becomes durable without it."""
+        return self._worker.is_running
+
+    @property
     def state(self) -> GateState:
         """What is accepted at the moment."""
         return self._engine.gate.state

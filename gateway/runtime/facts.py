@@ -18,7 +18,7 @@ from gateway.outbox.dispatcher import Dispatcher
 from gateway.outbox.store import Outbox
 from gateway.runtime.board import Board
 from gateway.runtime.counters import Counters
-from gateway.runtime.health import Health, LoopLag, SinkHealth, memory_mib
+from gateway.runtime.health import Health, LoopLag, Resources, SinkHealth, memory_mib
 from gateway.runtime.supervisor import Supervisor
 from gateway.settings import SiteSettings
 
@@ -151,6 +151,17 @@ class Facts:
             links={view.link_id: view.state for view in self.links()},
             sinks=self._sinks(),
             requests=dict(sorted(self._counters.requests.items())),
+        )
+
+    def resources(self) -> Resources:
+        """What it uses and holds."""
+        stats = self._outbox.stats()
+        return Resources(
+            outbox_bytes=stats.used_bytes,
+            rows_thinned=stats.thinned,
+            last_commit_s=stats.last_commit_s,
+            failed_commits=stats.failed_commits,
+            open_emergencies=len(self._book.open()),
         )
 
     def _accepting(self) -> tuple[bool, str | None]:

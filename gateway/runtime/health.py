@@ -1,6 +1,7 @@
 """How the gateway does: facts for ``/healthz``, ``/metrics``, the broker and the page."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
@@ -44,6 +45,16 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     requests: dict[str, int] = {}
 
 
+class Resources(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gateway uses and holds, for ``/metrics`` alone."""
+
+    outbox_bytes: int = 0
+    rows_thinned: int = 0
+    last_commit_s: float = 0.0
+    failed_commits: int = 0
+    open_emergencies: int = 0
+
+
 class LoopLag:
     """Measures how late the event loop comes back: the worst of the last half minute."""
 
@@ -75,6 +86,22 @@ def memory_mib() -> float:
         return 0.0
 
 
+def open_files() -> int:
+    """Descriptors of this process; 0 where the system does not tell."""
+    try:
+        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - a count, not paths
+    except OSError:
+        return 0
+
+
+def live_tasks() -> int:
+    """Tasks of the running event loop; 0 outside of one."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0
+
+
 class Metrics(Collector):
     """Turns the plain counters into Prometheus text when somebody asks."""
 
@@ -83,10 +110,12 @@ class Metrics(Collector):
         counters: Counters,
         health: Callable[[], Health],
         links: Callable[[], Iterable[LinkView]],
+        resources: Callable[[], Resources] = Resources,
     ) -> None:
         self._counters = counters
         self._health = health
         self._links = links
+        self._resources = resources
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -136,6 +165,7 @@ class Metrics(Collector):
                 up.add_metric([view.link_id, state], float(view.state == state))
         yield up
         yield from self._gauges(health)
+        yield from self._resource_figures(self._resources())
 
     @staticmethod
     def _gauges(health: Health) -> Iterator[Metric]:
@@ -143,16 +173,36 @@ class Metrics(Collector):
         age = GaugeMetricFamily(
             "pdt_outbox_oldest_age_seconds", "Age of the oldest of them", labels=["sink"]
         )
+        up = GaugeMetricFamily("pdt_sink_up", "1 unless the sink cannot deliver", labels=["sink"])
+        aside = GaugeMetricFamily(
+            "pdt_sink_set_aside_rows", "Rows refused for good and kept", labels=["sink"]
+        )
         for sink in health.sinks:
+            up.add_metric([sink.name], float(sink.state != "down"))
+            aside.add_metric([sink.name], sink.set_aside)
             behind.add_metric([sink.name], sink.behind_rows)
             age.add_metric([sink.name], sink.oldest_age_s)
-        yield behind
-        yield age
+        yield from (up, behind, age, aside)
         for name, text, value in (
             ("pdt_gateway_accepting", "1 while events are accepted", float(health.is_accepting)),
             ("pdt_gateway_loop_lag_seconds", "Worst lag", health.loop_lag_ms / 1000),
             ("pdt_gateway_memory_bytes", "Resident memory", health.memory_mib * 2**20),
             ("pdt_gateway_uptime_seconds", "Since start", health.uptime_s),
+        ):
+            yield GaugeMetricFamily(name, text, value=value)
+
+    @staticmethod
+    def _resource_figures(found: Resources) -> Iterator[Metric]:
+        yield _count(
+            "pdt_outbox_thinned", "Undelivered rows thinned", [], [((), found.rows_thinned)]
+        )
+        yield _count("pdt_outbox_commits_failed", "Commits", [], [((), found.failed_commits)])
+        for name, text, value in (
+            ("pdt_outbox_used_bytes", "Live pages of the file", found.outbox_bytes),
+            ("pdt_outbox_commit_seconds", "How long the last commit took", found.last_commit_s),
+            ("pdt_emergencies_open", "Not closed by a person", found.open_emergencies),
+            ("pdt_gateway_open_files", "Descriptors", open_files()),
+            ("pdt_gateway_tasks", "Tasks on the event loop", live_tasks()),
         ):
             yield GaugeMetricFamily(name, text, value=value)
 

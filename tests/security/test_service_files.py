@@ -73,6 +73,13 @@ def test_it_starts_again_for_ever_but_not_with_wrong_settings() -> None:
     assert found["RestartPreventExitStatus"] == ["2"]
 
 
+def test_a_gateway_that_hangs_is_started_again_within_half_a_minute() -> None:
+    found = directives()
+    assert found["Type"] == ["notify"]
+    patience_s, pause_s = int(found["WatchdogSec"][0]), int(found["RestartSec"][0])
+    assert patience_s + pause_s <= 30
+
+
 def test_systemd_knows_every_directive_and_rates_the_unit_well(tmp_path: Path) -> None:
     tool = find_tool("systemd-analyze")
     if tool is None:

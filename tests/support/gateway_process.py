@@ -23,8 +23,9 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
         return int(probe.getsockname()[1])
 
 
-def _serve(config: str, log: str) -> None:
+def _serve(config: str, log: str, environment: dict[str, str]) -> None:
     """What the child does: standard streams to the log, then ``pdt-gateway run``."""
+    os.environ.update(environment)
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -43,6 +44,7 @@ class GatewayProcess:
         self.config = folder / "settings.toml"
         self.config.write_text(settings, encoding="utf-8")
         self.log = folder / "gateway.log"
+        self.environment: dict[str, str] = {}  # what its service manager gives it
         self._process: BaseProcess | None = None
         # "__main__" too, or every child would import the test runner anew.
         drivers = [f"drivers.{module.name}" for module in pkgutil.iter_modules(["drivers"])]
@@ -50,7 +52,8 @@ class GatewayProcess:
 
     def start(self) -> None:
         """Begin; returns before it is ready."""
-        process = self._context.Process(target=_serve, args=(str(self.config), str(self.log)))
+        told = (str(self.config), str(self.log), self.environment)
+        process = self._context.Process(target=_serve, args=told)
         process.start()
         self._process = process
 
