@@ -5,8 +5,9 @@ PYTEST := .venv/bin/python -m pytest
 D ?=
 MINUTES ?= 1
 SECONDS ?= 0
+SOAK_MINUTES ?= 24
 
-.PHONY: help setup servers demo test test-driver check fix bench hil fault fuzz lock clean
+.PHONY: help setup servers demo test test-driver check fix bench hil fault soak fuzz lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -32,6 +33,9 @@ fault: servers ## the reliability bars: kills, power cuts, unplugging, hostile p
 fuzz: setup ## coverage-guided fuzzing of one driver: make fuzz D=jt808 MINUTES=30
 	@.tools/bin/uv pip install --quiet --python $(RUN) --require-hashes --no-deps -r tests/fuzz/requirements.lock
 	$(RUN) -m tests.fuzz.run $(D) --minutes $(MINUTES)
+
+soak: servers ## a day sixty times as fast with a fault a minute: make soak SOAK_MINUTES=24
+	$(PYTEST) tests/fault/test_r23_soak.py -s --minutes $(SOAK_MINUTES)
 
 hil: servers ## the bench with emulated devices; real ones: add -m hardware and a bench.toml
 	$(PYTEST) hil_tests

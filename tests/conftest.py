@@ -29,6 +29,16 @@ REASON = "needs {tool}, which is not installed"
 REASON_PATTERN = re.compile(r"needs (\S+), which is not installed")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--minutes``: how long the soak lasts."""
+    parser.addoption("--minutes", type=float, default=2.0, help="length of the soak (R23)")
+
+
+@pytest.fixture(name="minutes")
+def _minutes(request: pytest.FixtureRequest) -> float:
+    return float(request.config.getoption("--minutes"))
+
+
 def find_tool(tool: str) -> str | None:
     """The program's path, looked for on PATH and where servers are put."""
     places = os.pathsep.join((os.environ.get("PATH", os.defpath), *EXTRA_PLACES))

@@ -84,8 +84,7 @@ class Radio:
             await self._until_acknowledged(self._report(2 * number, alarm=1))
             self._ledger.obligations.add(press)
             await self._until_acknowledged(self._report(2 * number + 1, alarm=0))
-        if self._wire is not None:
-            self._wire[1].close()
+        self.hang_up()
 
     async def _until_acknowledged(self, frame: bytes) -> None:
         while True:
@@ -97,7 +96,7 @@ class Radio:
                     if await self._is_answered(reader):
                         return
             except (OSError, TimeoutError, asyncio.IncompleteReadError):
-                self._hang_up()
+                self.hang_up()
                 await asyncio.sleep(0.01)
 
     async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -114,7 +113,8 @@ class Radio:
             if body[:2] == b"\x80\x01" and body[12:14] == struct.pack(">H", self._serial):
                 return body[16] == 0
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
+        """Close the connection, if there is one."""
         if self._wire is not None:
             self._wire[1].close()
             self._wire = None
