@@ -139,7 +139,7 @@ class LpRequest(Layout):
 
 @layout(">")
 class LpResult(Layout):
-    """LP B002, C002, C005 answers: result 0 ok, 6 position method failure, 69h format error."""
+    """LP B002, C002, C005, E002 answers: 0 ok, 6 position method failure, 69h format error."""
 
     request_id: Annotated[int, U32]
     address: Annotated[int, U32]
@@ -230,6 +230,49 @@ class LpConditionReport(Layout):
     gps: Annotated[bytes, raw(GPS_BYTES)]
 
 
+@layout(">")
+class LpQuickCancel(Layout):
+    """LP D011 quick GPS request with command 0 (cancel), and the head of one with 1 (start)."""
+
+    request_id: Annotated[int, U32]
+    address: Annotated[int, U32]
+    command: Annotated[int, U8]
+
+
+@layout(">")
+class LpQuickStart(Layout):
+    """LP D011 quick GPS request with command 1 (start)."""
+
+    request_id: Annotated[int, U32]
+    address: Annotated[int, U32]
+    command: Annotated[int, U8]
+    start: Annotated[bytes, raw(14)]
+    stop: Annotated[bytes, raw(14)]
+    interval: Annotated[bytes, raw(8)]
+    step_ms: Annotated[int, U16]
+    channel_use_pct: Annotated[int, U8]
+    order: Annotated[int, U16]
+
+
+@layout(">")
+class LpQuickAnswer(Layout):
+    """LP D012 quick GPS answer."""
+
+    request_id: Annotated[int, U32]
+    address: Annotated[int, U32]
+    command: Annotated[int, U8]
+    result: Annotated[int, U16]
+
+
+@layout(">")
+class LpRssiSetting(Layout):
+    """LP E001 configuration of signal strength in reports."""
+
+    request_id: Annotated[int, U32]
+    address: Annotated[int, U32]
+    setting: Annotated[int, U16]
+
+
 # --- RCP, radio control and call events (little-endian) -------------------------------------------
 
 
@@ -317,6 +360,49 @@ class RcpTextBroadcast(Layout):
     reserved: Annotated[int, U32] = 0
 
 
+@layout("<")
+class RcpTarget(Layout):
+    """RCP 0833 radio check, 0835 call alert; 0834, 0849, 084A are told by name and never sent."""
+
+    target: Annotated[int, U32]
+
+
+@layout("<")
+class RcpButton(Layout):
+    """RCP 0041 button operation: function 03 is PTT, action 1 press, 0 release."""
+
+    function: Annotated[int, U8]
+    action: Annotated[int, U8]
+
+
+@layout("<")
+class RcpButtonReply(Layout):
+    """RCP 8041 reply to it."""
+
+    result: Annotated[int, U32]
+    function: Annotated[int, U32]
+    action: Annotated[int, U32]
+
+
+@layout("<")
+class RcpChannel(Layout):
+    """RCP 00C4 zone and channel: operation 0 set, 1 get."""
+
+    operation: Annotated[int, U8]
+    zone: Annotated[int, U16]
+    channel: Annotated[int, U16]
+
+
+@layout("<")
+class RcpChannelReply(Layout):
+    """RCP 80C4 reply to it."""
+
+    result: Annotated[int, U32]
+    operation: Annotated[int, U32]
+    zone: Annotated[int, U16]
+    channel: Annotated[int, U16]
+
+
 def pack_switches(switches: Iterable[tuple[int, int]]) -> bytes:
     """RCP 10C7 and 10C9: a count, then target and 1 (on) or 0 (off) for each."""
     pairs = [bytes(pair) for pair in switches]
@@ -328,6 +414,66 @@ def unpack_switches(payload: bytes) -> list[tuple[int, int]]:
     if not payload or len(payload) < 1 + 2 * payload[0]:
         raise WireError(f"RCP switches: {len(payload)} bytes do not hold what they count")
     return [(payload[i], payload[i + 1]) for i in range(1, 1 + 2 * payload[0], 2)]
+
+
+# --- TP, telemetry, and DDS, delivery states (one source each) ------------------------------------
+
+
+@layout(">")
+class TpStatusRequest(Layout):
+    """TP A001 status request: is_pc 0 radio, 1 application; inputs and outputs are bits of vio."""
+
+    source: Annotated[int, U32]
+    destination: Annotated[int, U32]
+    is_pc: Annotated[int, U8]
+    call_type: Annotated[int, U8]
+    vio: Annotated[int, U8]
+
+
+@layout(">")
+class TpStatus(Layout):
+    """TP A081 status report, and the head of A082, which adds a length and text in UTF-16LE."""
+
+    source: Annotated[int, U32]
+    destination: Annotated[int, U32]
+    is_pc: Annotated[int, U8]
+    call_type: Annotated[int, U8]
+    vio: Annotated[int, U8]
+    result: Annotated[int, U8]
+
+
+@layout(">")
+class TpControl(Layout):
+    """TP B001 remote control: operation 0 and 1 level, 2 toggle, 3 pulse; never sent by us."""
+
+    source: Annotated[int, U32]
+    destination: Annotated[int, U32]
+    is_pc: Annotated[int, U8]
+    call_type: Annotated[int, U8]
+    vio: Annotated[int, U8]
+    operation: Annotated[int, U8]
+
+
+@layout(">")
+class TpControlAnswer(Layout):
+    """TP B081 remote control answer."""
+
+    source: Annotated[int, U32]
+    destination: Annotated[int, U32]
+    is_pc: Annotated[int, U8]
+    call_type: Annotated[int, U8]
+    vio: Annotated[int, U8]
+    operation: Annotated[int, U8]
+    result: Annotated[int, U8]
+
+
+@layout(">")
+class DdsState(Layout):
+    """DDS 00ss, what became of a message of service ss: result 0 is ok."""
+
+    address: Annotated[int, U32]
+    opcode: Annotated[int, U16]  # of that message
+    result: Annotated[int, U8]
 
 
 BODIES: dict[tuple[int, int], type[Layout]] = {
@@ -351,9 +497,21 @@ BODIES: dict[tuple[int, int], type[Layout]] = {
     (Service.LP, 0xD002): LpConditionAnswer,
     (Service.LP, 0xD003): LpConditionReport,
     (Service.LP, 0xD004): LpAnswerWithRssi,
+    (Service.LP, 0xD012): LpQuickAnswer,
+    (Service.LP, 0xE001): LpRssiSetting,
+    (Service.LP, 0xE002): LpResult,
+    (Service.RCP, 0x0041): RcpButton,
+    (Service.RCP, 0x00C4): RcpChannel,
     (Service.RCP, 0x0452): RcpIdentityQuery,
+    (Service.RCP, 0x0833): RcpTarget,
+    (Service.RCP, 0x0834): RcpTarget,
+    (Service.RCP, 0x0835): RcpTarget,
     (Service.RCP, 0x0841): RcpCallRequest,
+    (Service.RCP, 0x0849): RcpTarget,
+    (Service.RCP, 0x084A): RcpTarget,
     (Service.RCP, 0x1847): RcpTextBroadcast,
+    (Service.RCP, 0x8041): RcpButtonReply,
+    (Service.RCP, 0x80C4): RcpChannelReply,
     (Service.RCP, 0x80C7): RcpResult,
     (Service.RCP, 0x80C9): RcpResult,
     (Service.RCP, 0x8452): RcpIdentityReply,
@@ -364,7 +522,14 @@ BODIES: dict[tuple[int, int], type[Layout]] = {
     (Service.RCP, 0xB843): RcpTransmitStatus,
     (Service.RCP, 0xB844): RcpReceiveStatus,
     (Service.RCP, 0xB845): RcpRepeaterStatus,
+    (Service.TP, 0xA001): TpStatusRequest,
+    (Service.TP, 0xA081): TpStatus,
+    (Service.TP, 0xA082): TpStatus,
+    (Service.TP, 0xB001): TpControl,
+    (Service.TP, 0xB081): TpControlAnswer,
 }
+DDS_OPCODES = frozenset(int(service) for service in Service)  # the service that it is about
+QUICK_GPS = 0xD011  # LP; what follows its command byte depends on it
 
 
 def read_body(message: Message) -> Layout | None:
@@ -372,63 +537,15 @@ def read_body(message: Message) -> Layout | None:
 
     Bytes behind the struct are left alone: one dispatcher puts an extra byte behind A001.
     """
-    kind = BODIES.get((message.service, message.opcode))
+    kind = body_kind(message)
     return None if kind is None else kind.unpack(message.payload)
 
 
-# --- TMP, text ------------------------------------------------------------------------------------
-
-TEXT_PRIVATE, TEXT_PRIVATE_ACK = 0xA1, 0xA2
-TEXT_GROUP, TEXT_GROUP_ACK = 0xB1, 0xB2
-DATA_GROUP_ACK = 0xBF
-OPTION_BIT = 0x40  # of the opcode's first byte: an option field is there
-NO_SOURCE = frozenset({TEXT_GROUP_ACK, DATA_GROUP_ACK})  # these carry no source address
-
-
-class TextMessage(NamedTuple):
-    """A TMP message: ``kind`` is the opcode's second byte, ``flags`` its first.
-
-    ``body`` is text in UTF-16LE (A1, B1), a result in one byte (acknowledgements) or raw data.
-    """
-
-    kind: int
-    flags: int
-    request_id: int
-    destination: int
-    source: int | None
-    body: bytes
-    option: bytes = b""
-
-    @property
-    def text(self) -> str:
-        """The readable text; what is no UTF-16 becomes U+FFFD, zeros at the end are padding."""
-        return self.body.decode("utf-16-le", errors="replace").rstrip("\0")
-
-    def message(self, *, is_reliable: bool = False) -> Message:
-        """As an HDAP message; the option bit follows from ``option``."""
-        flags = self.flags | OPTION_BIT if self.option else self.flags & ~OPTION_BIT
-        parts = [self.request_id.to_bytes(4, "big"), self.destination.to_bytes(4, "big")]
-        if self.source is not None:
-            parts.append(self.source.to_bytes(4, "big"))
-        parts.append(self.body)
-        if self.option:
-            parts = [len(self.option).to_bytes(2, "big"), *parts, self.option]
-        return Message(Service.TMP, flags << 8 | self.kind, b"".join(parts), is_reliable)
-
-
-def read_text(message: Message) -> TextMessage:
-    """The fields of a TMP message; raises WireError where they do not fit."""
-    flags, kind = divmod(message.opcode, 0x100)
-    payload, option = message.payload, b""
-    if flags & OPTION_BIT:
-        size = int.from_bytes(payload[:2], "big")
-        payload = payload[2:]
-        if size > len(payload):
-            raise WireError(f"TMP option: {size} bytes, {len(payload)} are there")
-        payload, option = payload[: len(payload) - size], payload[len(payload) - size :]
-    head = 8 if kind in NO_SOURCE else 12
-    if len(payload) < head:
-        raise WireError(f"TMP: {len(payload)} bytes, needs {head}")
-    words = [int.from_bytes(payload[i : i + 4], "big") for i in range(0, head, 4)]
-    source = None if kind in NO_SOURCE else words[2]
-    return TextMessage(kind, flags, words[0], words[1], source, payload[head:], option)
+def body_kind(message: Message) -> type[Layout] | None:
+    """The struct by which ``message`` is read, or None."""
+    if message.service == Service.DDS:
+        return DdsState if message.opcode in DDS_OPCODES else None
+    if message.service == Service.LP and message.opcode == QUICK_GPS:
+        is_start = message.payload[LpQuickCancel.size - 1 : LpQuickCancel.size] == b"\x01"
+        return LpQuickStart if is_start else LpQuickCancel
+    return BODIES.get((message.service, message.opcode))

@@ -8,17 +8,31 @@ acknowledged, so that the radio sends it again.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
-from drivers.api import CodecOptions, Driver, Handles, Moment, Output, Reject, Transport
+from drivers.api import (
+    CodecOptions,
+    Command,
+    Driver,
+    Handles,
+    Moment,
+    Outcome,
+    Output,
+    Reject,
+    Transport,
+)
+from drivers.hytera_explain import explain_hrnp
+from drivers.hytera_handles import HDAP_HANDLES, HDAP_REFUSES
 from drivers.hytera_hdap import Message
 from drivers.hytera_hrnp_frames import MAX_FRAME, Frame, FrameScanner, Opcode
 from drivers.hytera_hrnp_host import HostSide
 from drivers.hytera_intake import Intake
-from drivers.hytera_reports import HDAP_HANDLES, HDAP_REFUSES, HdapReader, NumberSpace
+from drivers.hytera_orders import COMMANDS, CheckBy, Orders
+from drivers.hytera_reports import HdapReader
 from gateway.model.identity import parse_radio_id
+from gateway.model.numbering import Numbering
 
 FRAME_GAP_S = 1.0  # an unfinished packet after which so long nothing comes is given up
 
@@ -29,13 +43,18 @@ class HrnpOptions(CodecOptions, frozen=True, kw_only=True):
     ``connect``: we connect to the radio; false where the peer connects to us. ``number_space``: how
     24-bit addresses are named, ``dmr`` as decimal numbers, ``pdt`` as 8-digit numbers of the PDT
     plan. ``own_radio_id``: the connected radio itself, such as ``dmr:1001``; asked for when empty.
-    ``registration_validity_s``: for how long a registration is granted, in seconds.
+    ``province_rule``: those are area and SSI in eight digits, as in Zhejiang.
+    ``registration_validity_s``: for how long a registration is granted, in seconds. ``check_by``:
+    how a radio is asked whether it is there, ``rrs`` by registration (0002), ``rcp`` by a radio
+    check on the air (0833).
     """
 
     connect: bool = True
-    number_space: NumberSpace = "dmr"
+    number_space: Literal["dmr", "pdt"] = "dmr"
+    province_rule: bool = False
     own_radio_id: str = ""
     registration_validity_s: Annotated[int, msgspec.Meta(ge=1, le=65_534)] = 300
+    check_by: CheckBy = "rrs"
 
     def __post_init__(self) -> None:
         """Refuse an own radio id that is none."""
@@ -48,15 +67,18 @@ class HrnpCodec:
 
     def __init__(self, options: HrnpOptions, link_id: str) -> None:
         own = parse_radio_id(options.own_radio_id) if options.own_radio_id else None
+        numbering = Numbering("dmr", options.number_space == "pdt", options.province_rule)
         reader = HdapReader(
             link_id=link_id,
-            number_space=options.number_space,
+            numbering=numbering,
             own_radio_id=own,
             registration_validity_s=options.registration_validity_s,
         )
         self._intake = Intake(reader)
+        self._orders = Orders(numbering, lambda: reader.own_number, options.check_by)
         self._host = HostSide(wants_connection=options.connect)
         self._scanner = FrameScanner()
+        self._may_ask = options.connect
         self._gap_due: float | None = None
         self._out: list[bytes] = []
 
@@ -64,6 +86,7 @@ class HrnpCodec:
         """Take bytes: any part of a serial stream, or one datagram."""
         self._host.moment(now)
         outputs = self._take(self._scanner.feed(data), now)
+        self._ask(now)
         self._gap_due = now.mono + FRAME_GAP_S if self._scanner.is_waiting else None
         return outputs
 
@@ -83,15 +106,30 @@ class HrnpCodec:
 
     def next_deadline(self) -> float | None:
         """The conversation's next one, or the end of an unfinished packet."""
-        deadlines = [due for due in (self._host.next_deadline(), self._gap_due) if due is not None]
-        return min(deadlines, default=None)
+        orders_due = self._orders.next_deadline(is_ready=self._host.is_connected)
+        deadlines = (self._host.next_deadline(), orders_due, self._gap_due)
+        return min((due for due in deadlines if due is not None), default=None)
 
     def expire(self, now: Moment) -> Sequence[Output]:
         """Connect, send again, ask again; give up an unfinished packet."""
         outputs = list(self._host.expire(now))
         if self._gap_due is not None and self._gap_due <= now.mono:
             outputs += self.flush(now)
+        self._ask(now)
         return outputs
+
+    def send(self, command: Command, now: Moment) -> Sequence[Output]:
+        """Ask a radio for something; it waits while there is no connection."""
+        if not self._may_ask:
+            why = "this link asks for nothing (connect = false)"
+            return (Outcome(command.order, "refused", why),)
+        outcomes = self._orders.take(command)
+        self._ask(now)
+        return outcomes
+
+    def _ask(self, now: Moment) -> None:
+        for message in self._orders.due(now, is_ready=self._host.is_connected):
+            self._host.send(message, now)
 
     def _take(self, found: Sequence[Frame | Reject], now: Moment) -> list[Output]:
         outputs: list[Output] = []
@@ -102,12 +140,17 @@ class HrnpCodec:
             self._host.heard(each, now)
             if each.opcode == Opcode.DATA:
                 answer = partial(self._acknowledge, each)
-                outputs += self._intake.take(
-                    each.number, each.payload, now, answer, self._host.replied
-                )
+                also = partial(self._replied, now)
+                outputs += self._intake.take(each.number, each.payload, now, answer, also)
             else:
                 outputs += self._control(each, now)
         return outputs
+
+    def _replied(
+        self, now: Moment, message: Message, outputs: Sequence[Output]
+    ) -> Sequence[Output]:
+        """Replies to our subscriptions and commands."""
+        return (*self._host.replied(message), *self._orders.heard(message, outputs, now))
 
     def _control(self, frame: Frame, now: Moment) -> list[Output]:
         """Everything that is not DATA; voice and opcodes that nobody knows are passed over."""
@@ -144,6 +187,8 @@ DRIVER = Driver(
     max_frame=MAX_FRAME,
     has_receipts=True,
     speaks_first=True,
+    commands=COMMANDS,
+    explain=explain_hrnp,
     grade="silver",
     handles=(
         Handles("CONNECT, ACCEPT", "the connection", "sent, answered", "published 4"),
@@ -169,7 +214,9 @@ allow = ["192.168.10.1/32"]
 [link.options]
 connect = true
 number_space = "dmr"            # or "pdt": 8-digit numbers of the PDT plan
+province_rule = false           # true: area and SSI in eight digits, as in Zhejiang
 own_radio_id = ""               # asked for; or written, such as "dmr:1001"
 registration_validity_s = 300   # seconds until a radio must register again
+check_by = "rrs"                # or "rcp": presence is asked for by a radio check
 """,
 )

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from drivers.api import Moment, Output, Reject
-from drivers.hytera_hdap import Message, RcpIdentityQuery, Service, pack_switches
+from drivers.hytera_hdap import Message, RcpIdentityQuery, RcpTextBroadcast, Service, pack_switches
 from drivers.hytera_hrnp_frames import Frame, Opcode
 
 HOST_ADDRESS = 0x20
@@ -26,12 +26,14 @@ SUBSCRIBE_AGAIN_S = 300.0  # a radio that restarted unnoticed forgets what we wa
 
 CALL_BROADCASTS = pack_switches(((0, 1), (1, 1)))  # B843 and B844 on
 STATUS_CHANGES = pack_switches(((0x09, 1), (0x0E, 1), (0x17, 1)))  # emergency, man down, alone
+TEXTS = 1  # bit 0 of 1847
 QUERY = Message(Service.RCP, 0x0452, RcpIdentityQuery(which=0).pack())
 SUBSCRIPTIONS = (
     Message(Service.RCP, 0x10C9, CALL_BROADCASTS),
     Message(Service.RCP, 0x10C7, STATUS_CHANGES),
+    Message(Service.RCP, 0x1847, RcpTextBroadcast(mask=TEXTS).pack()),
 )
-SUBSCRIPTION_REPLIES = {0x80C9: "calls", 0x80C7: "status changes"}
+SUBSCRIPTION_REPLIES = {0x80C9: "calls", 0x80C7: "status changes", 0x8847: "texts"}
 
 
 class Phase(Enum):
@@ -94,7 +96,7 @@ class HostSide:
         self._number = 0
         self._pause_s = FIRST_PAUSE_S
         self._unanswered.clear()
-        self._send(QUERY, now)
+        self.send(QUERY, now)
         self._subscribe(now)
 
     def refused(self, now: Moment) -> Reject:
@@ -127,6 +129,11 @@ class HostSide:
         """The number of our next DATA."""
         self._number = (self._number + 1) % NUMBERS
         return self._number
+
+    @property
+    def is_connected(self) -> bool:
+        """True while DATA of ours is taken."""
+        return self.phase is Phase.CONNECTED
 
     def next_deadline(self) -> float | None:
         """When ``expire`` must run."""
@@ -165,7 +172,7 @@ class HostSide:
         if self._keepalive_due <= now.mono:
             self._keepalive_due = now.mono + KEEPALIVE_S
             if not self._unanswered:
-                self._send(QUERY, now)
+                self.send(QUERY, now)
         return []
 
     def _send_connect(self) -> None:
@@ -185,10 +192,11 @@ class HostSide:
 
     def _subscribe(self, now: Moment) -> None:
         for message in SUBSCRIPTIONS:
-            self._send(message, now)
+            self.send(message, now)
         self._subscribe_due = now.mono + SUBSCRIBE_AGAIN_S
 
-    def _send(self, message: Message, now: Moment) -> None:
+    def send(self, message: Message, now: Moment) -> None:
+        """Send DATA, and again until it is acknowledged."""
         number = self.next_number()
         frame = Frame(
             Opcode.DATA, self._address, self._radio_address, number, message.pack(), self._version

@@ -8,16 +8,20 @@ that could not be read is not acknowledged, so that the repeater sends it again.
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
-from drivers.api import CodecOptions, Driver, Handles, Moment, Output, Reject, Transport
+from drivers.api import CodecOptions, Command, Driver, Handles, Moment, Output, Reject, Transport
+from drivers.hytera_explain import explain_hstrp
+from drivers.hytera_handles import HDAP_HANDLES, HDAP_REFUSES
 from drivers.hytera_hdap import Message
 from drivers.hytera_hstrp_frames import MAX_FRAME, HstrpError, Kind, Packet
 from drivers.hytera_hstrp_host import PcSide
 from drivers.hytera_intake import Intake
-from drivers.hytera_reports import HDAP_HANDLES, HDAP_REFUSES, HdapReader, NumberSpace
+from drivers.hytera_orders import COMMANDS, Orders
+from drivers.hytera_reports import HdapReader
+from gateway.model.numbering import Numbering
 
 
 class HstrpOptions(CodecOptions, frozen=True, kw_only=True):
@@ -25,26 +29,35 @@ class HstrpOptions(CodecOptions, frozen=True, kw_only=True):
 
     ``connect``: we connect to the repeater, which needs the link's ``remote``; false where the
     repeater announces itself to us. ``number_space``: how 24-bit addresses are named, ``dmr`` as
-    decimal numbers, ``pdt`` as 8-digit numbers of the PDT plan. ``registration_validity_s``: for
-    how long a registration is granted, in seconds.
+    decimal numbers, ``pdt`` as 8-digit numbers of the PDT plan. ``province_rule``: those are area
+    and SSI in eight digits, as in Zhejiang. ``registration_validity_s``: for how long a
+    registration is granted, in seconds. ``service``: what the port carries, ``rrs``, ``lp``,
+    ``tmp``, ``rcp`` or ``all``, which decides what may be asked for on it. ``own_number``: the
+    number under which radios see the dispatcher, from 1 to 16777215; texts come from it.
     """
 
     connect: bool = False
-    number_space: NumberSpace = "dmr"
+    number_space: Literal["dmr", "pdt"] = "dmr"
+    province_rule: bool = False
     registration_validity_s: Annotated[int, msgspec.Meta(ge=1, le=65_534)] = 300
+    service: Literal["all", "rrs", "lp", "tmp", "rcp"] = "all"
+    own_number: Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFF)] = 1
 
 
 class HstrpCodec:
     """One HSTRP conversation; see the module's docstring."""
 
     def __init__(self, options: HstrpOptions, link_id: str) -> None:
+        numbering = Numbering("dmr", options.number_space == "pdt", options.province_rule)
         reader = HdapReader(
             link_id=link_id,
-            number_space=options.number_space,
+            numbering=numbering,
             own_radio_id=None,  # a repeater has no button
             registration_validity_s=options.registration_validity_s,
         )
         self._intake = Intake(reader)
+        own_number = options.own_number
+        self._orders = Orders(numbering, lambda: own_number, "rrs", options.service)
         self._pc = PcSide(wants_connection=options.connect)
         self._out: list[bytes] = []
 
@@ -57,10 +70,14 @@ class HstrpCodec:
             return [Reject(error.reason, str(error), data)]
         if packet.is_data:
             self._pc.heard(now)
-            return self._intake.take(
-                packet.number, packet.payload, now, partial(self._acknowledge, packet)
+            answer, also = partial(self._acknowledge, packet), partial(self._replied, now)
+            outputs: Sequence[Output] = self._intake.take(
+                packet.number, packet.payload, now, answer, also
             )
-        return self._control(packet, now)
+        else:
+            outputs = self._control(packet, now)
+        self._ask(now)
+        return outputs
 
     def flush(self, now: Moment) -> Sequence[Output]:
         """Datagrams come whole: nothing is ever in progress."""
@@ -78,11 +95,33 @@ class HstrpCodec:
 
     def next_deadline(self) -> float | None:
         """The next connect, heartbeat or repeat, or the end of our patience."""
-        return self._pc.next_deadline()
+        deadlines = (
+            self._pc.next_deadline(),
+            self._orders.next_deadline(is_ready=self._pc.is_present),
+        )
+        return min((due for due in deadlines if due is not None), default=None)
 
     def expire(self, now: Moment) -> Sequence[Output]:
         """Keep the conversation alive, and say when nobody answers."""
-        return self._pc.expire(now)
+        outputs: Sequence[Output] = self._pc.expire(now)
+        self._ask(now)
+        return outputs
+
+    def send(self, command: Command, now: Moment) -> Sequence[Output]:
+        """Ask a radio for something; it waits while the repeater is not there."""
+        outcomes = self._orders.take(command)
+        self._ask(now)
+        return outcomes
+
+    def _ask(self, now: Moment) -> None:
+        self._pc.moment(now)
+        for message in self._orders.due(now, is_ready=self._pc.is_present):
+            self._pc.send(message)
+
+    def _replied(
+        self, now: Moment, message: Message, outputs: Sequence[Output]
+    ) -> Sequence[Output]:
+        return tuple(self._orders.heard(message, outputs, now))
 
     def _control(self, packet: Packet, now: Moment) -> Sequence[Output]:
         """Everything that carries no messages."""
@@ -135,6 +174,8 @@ DRIVER = Driver(
     max_frame=MAX_FRAME,
     has_receipts=True,
     speaks_first=True,
+    commands=COMMANDS,
+    explain=explain_hstrp,
     grade="bronze",
     handles=(
         Handles("24 connect", "the repeater announces itself", "answered by 25", "captured 1"),
@@ -159,11 +200,14 @@ transport = "udp"
 driver = "hytera_hstrp"
 listen = "192.168.22.13:30003"
 allow = ["192.168.22.10/32"]    # the repeater
-silent_after_s = 30.0           # it beats every 6 s
+silent_after_s = 18.0           # three of its heartbeats
 
 [link.options]
 connect = false                 # the repeater announces itself; true needs "remote"
 number_space = "dmr"            # or "pdt": 8-digit numbers of the PDT plan
+province_rule = false           # true: area and SSI in eight digits, as in Zhejiang
 registration_validity_s = 300   # seconds until a radio must register again
+service = "lp"                  # what this port carries: rrs, lp, tmp, rcp, all
+own_number = 1                  # of the dispatcher; texts come from it
 """,
 )

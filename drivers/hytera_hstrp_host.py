@@ -17,7 +17,7 @@ NUMBERS = 0x10000
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # between connects; each pause is twice the last one
 HEARTBEAT_S = 5.0  # as the captured dispatcher beats; the repeater beats every 6 s
 ANSWER_AGAIN_S = 1.0  # so long no second heartbeat: a peer that answers answers makes no storm
-LOST_AFTER_S = 20.0  # three heartbeats of the repeater and a bit
+LOST_AFTER_S = 18.0  # three heartbeats of the repeater
 RESEND_S = 2.0  # messages of ours that are not acknowledged go out again
 MOST_SENDS = 3  # then they are given up, as one implementation does
 UNANSWERED_KEPT = 256  # messages of ours that wait; beyond that the oldest goes out no more
@@ -106,6 +106,11 @@ class PcSide:
         if len(self._unanswered) > UNANSWERED_KEPT:
             del self._unanswered[next(iter(self._unanswered))]
         self._out.append(packet)
+
+    @property
+    def is_present(self) -> bool:
+        """True while the repeater is there."""
+        return self.phase is Phase.PRESENT
 
     def next_deadline(self) -> float | None:
         """When ``expire`` must run."""

@@ -6,7 +6,7 @@ the peer sends it again. A packet that is sent again is known by its number and 
 no ``DRIVER`` here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 from zlib import crc32
 
@@ -19,6 +19,7 @@ RESENT_WITHIN_S = 30.0  # the same number with the same bytes so soon after is t
 RECENT_KEPT = 64  # packet numbers remembered for that
 UNSTORED_KEPT = 1024  # reports that wait for the disk; beyond that the oldest is not acknowledged
 
+Also = Callable[[Message, Sequence[Output]], Iterable[Output]]
 Answer = Callable[[Sequence[Message]], None]  # acknowledges, and sends the answers that are due
 
 
@@ -70,11 +71,11 @@ class Intake:
         payload: bytes,
         now: Moment,
         answer: Answer,
-        also: Callable[[Message], Sequence[Output]] | None = None,
+        also: Also,
     ) -> list[Output]:
         """What a packet says; ``answer`` is called once it may be acknowledged, perhaps at once.
 
-        ``also`` sees every message of it, for replies to questions of ours.
+        ``also`` sees every message of it and what it was read as, for answers to questions of ours.
         """
         outputs: list[Output] = []
         answers: list[Message] = []
@@ -87,7 +88,7 @@ class Intake:
                 outputs += reading.outputs
                 answers += reading.answers
                 is_read = is_read and not any(isinstance(o, Reject) for o in reading.outputs)
-                outputs += also(message) if also else ()
+                outputs += also(message, reading.outputs)
         except HdapError as error:
             outputs.append(Reject(error.reason, str(error), payload))
             is_read = False

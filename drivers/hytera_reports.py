@@ -8,18 +8,15 @@ There is no ``DRIVER`` here.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from drivers.api import Handles, Heard, Moment, Output, Reject, Report
+from drivers.api import Heard, Moment, Output, Reject, Report
 from drivers.hytera_gps import Gps40, GpsFix
 from drivers.hytera_hdap import (
+    DDS_OPCODES,
     ID_MASK,
-    OPTION_BIT,
     RESULT_OK,
-    TEXT_GROUP,
-    TEXT_GROUP_ACK,
-    TEXT_PRIVATE,
-    TEXT_PRIVATE_ACK,
+    DdsState,
     LpEmergencyReport,
     LpResult,
     Message,
@@ -32,8 +29,15 @@ from drivers.hytera_hdap import (
     RrsAnswer,
     RrsState,
     Service,
-    TextMessage,
     read_body,
+)
+from drivers.hytera_tmp import (
+    OPTION_BIT,
+    TEXT_GROUP,
+    TEXT_GROUP_ACK,
+    TEXT_PRIVATE,
+    TEXT_PRIVATE_ACK,
+    TextMessage,
     read_text,
 )
 from drivers.wire import WireError
@@ -49,10 +53,8 @@ from gateway.model.events import (
     Trigger,
 )
 from gateway.model.identity import RadioId, radio_id
-from gateway.model.pdt_number import facts_of_address
+from gateway.model.numbering import Numbering
 from gateway.model.quantities import Instant
-
-NumberSpace = Literal["dmr", "pdt"]
 
 EMERGENCY_CALL_TYPES: dict[int, EmergencyKind] = {3: "call", 5: "alarm", 0x0C: "alarm"}
 PRIVATE_CALL_TYPES = frozenset({0, 6})  # their target is a radio, not a talkgroup
@@ -115,17 +117,6 @@ class Caller(NamedTuple):
 Reader = Callable[[Any, Moment, Mark], Reading]
 
 
-def radio_name(space: NumberSpace, address: int, *, is_group: bool = False) -> RadioId:
-    """The name of a 24-bit address; one that is not in the PDT plan stays visible as ``dmr:…``."""
-    number = address & ID_MASK
-    if space == "pdt":
-        try:
-            return radio_id("pdt", facts_of_address(number, is_group=is_group).number)
-        except ValueError:  # outside the plan, or an all-call number with a star
-            return radio_id("dmr", number)
-    return radio_id("dmr", number)
-
-
 class HdapReader:
     """Reads the messages of one peer; keeps what one message must know of the last ones."""
 
@@ -133,11 +124,11 @@ class HdapReader:
         self,
         *,
         link_id: str,
-        number_space: NumberSpace,
+        numbering: Numbering,
         own_radio_id: RadioId | None,
         registration_validity_s: int,
     ) -> None:
-        self._space = number_space
+        self._numbering = numbering
         self._unnamed = radio_id("receiver", link_id)
         self._own = own_radio_id
         self._is_own_fixed = own_radio_id is not None
@@ -158,17 +149,31 @@ class HdapReader:
             (Service.LP, 0xD002): self._answered,
             (Service.LP, 0xD003): partial(self._position, "unknown"),
             (Service.LP, 0xD004): partial(self._position, "unknown"),
+            (Service.LP, 0xD012): self._answered,
+            (Service.LP, 0xE002): self._answered,
             (Service.RCP, 0x8452): self._identity,
             (Service.RCP, 0xB0C8): self._status_change,
             (Service.RCP, 0xB843): self._transmit_status,
             (Service.RCP, 0xB844): self._receive_status,
             (Service.RCP, 0xB845): self._repeater_status,
+            (Service.TP, 0xA081): self._telemetry,
+            (Service.TP, 0xA082): self._telemetry,
+            (Service.TP, 0xB081): self._telemetry,
+            **{(Service.DDS, opcode): self._delivery for opcode in DDS_OPCODES},
         }
 
     @property
     def own_radio(self) -> RadioId:
         """The connected radio itself, or ``receiver:<link>`` while its number is not known."""
         return self._own or self._unnamed
+
+    @property
+    def own_number(self) -> int | None:
+        """The connected radio's number on the air, where it is known and a radio's."""
+        try:
+            return None if self._own is None else self._numbering.address(self._own)
+        except ValueError:
+            return None
 
     def read(self, message: Message, now: Moment, mark: Mark) -> Reading:
         """What ``message`` is; a Reject among the outputs means that it could not be read."""
@@ -318,16 +323,18 @@ class HdapReader:
         if body.result != RESULT_OK or body.which != ID_OF_RADIO or not body.number:
             return Reading()
         if not self._is_own_fixed:
-            self._own = radio_name(self._space, body.number)
+            self._own = self._numbering.name(body.number)
         return self._heard_own()
 
     # --- text -------------------------------------------------------------------------------------
 
     def _text(self, text: TextMessage, mark: Mark) -> Reading:
+        if text.kind == TEXT_PRIVATE_ACK:  # addressed like the message: the receiver speaks
+            return self._heard(text.destination) if text.body[:1] == b"\0" else Reading()
         if text.kind not in {TEXT_PRIVATE, TEXT_GROUP} or text.source is None:
             return Reading()
         is_group = text.kind == TEXT_GROUP
-        to = radio_name(self._space, text.destination, is_group=is_group)
+        to = self._name(text.destination, is_group=is_group)
         event = TextReceived(radio_id=self._radio(text.source), body=text.text, to=to)
         answer = TextMessage(
             kind=TEXT_GROUP_ACK if is_group else TEXT_PRIVATE_ACK,
@@ -339,22 +346,33 @@ class HdapReader:
         )
         return Reading((Report(event, same_as=mark.text),), (answer.message(),))
 
+    # --- telemetry, deliveries --------------------------------------------------------------------
+
+    def _telemetry(self, body: Any, _now: Moment, _mark: Mark) -> Reading:
+        return self._heard(body.source)
+
+    def _delivery(self, body: DdsState, _now: Moment, _mark: Mark) -> Reading:
+        return self._heard(body.address) if body.result == RESULT_OK else Reading()
+
     # --- pieces -----------------------------------------------------------------------------------
 
     def _radio(self, address: int) -> RadioId:
         if not address & ID_MASK:
             raise WireError(NOBODY)
-        return radio_name(self._space, address)
+        return self._name(address)
+
+    def _name(self, address: int, *, is_group: bool = False) -> RadioId:
+        return self._numbering.name(address & ID_MASK, is_group=is_group)
 
     def _caller(self, address: int) -> Caller:
         if not address & ID_MASK:
             return Caller(self._unnamed, NOBODY)
-        return Caller(radio_name(self._space, address))
+        return Caller(self._name(address))
 
     def _heard(self, address: int) -> Reading:
         if not address & ID_MASK:
             return Reading()
-        return Reading((Heard(radio_name(self._space, address)),))
+        return Reading((Heard(self._name(address)),))
 
     def _heard_own(self) -> Reading:
         return Reading() if self._own is None else Reading((Heard(self._own),))
@@ -370,7 +388,7 @@ class HdapReader:
         self._ends.pop((caller.radio, kind), None)
         group = None
         if body.target & ID_MASK and body.call_type not in PRIVATE_CALL_TYPES:
-            group = radio_name(self._space, body.target, is_group=True)
+            group = self._name(body.target, is_group=True)
         event = _raised(caller, kind, raw_code, group=group)
         return Reading((Report(event, same_as=mark.text),))
 
@@ -428,50 +446,3 @@ def _gps_of(payload: bytes, near: Instant) -> GpsFix:
         return Gps40.unpack(LpEmergencyReport.unpack(payload).gps).fix(near)
     except WireError:
         return GpsFix(is_valid=False)
-
-
-HDAP_HANDLES = (
-    Handles("RRS 0003", "registration", "radio_registered; answered by 0080", "published 2"),
-    Handles("RRS 0001", "going offline", "radio_deregistered", "constructed 1"),
-    Handles("RRS 0082", "status check answer", "alive, or radio_deregistered", "published 1"),
-    Handles("LP A002", "immediate answer", "position_fix (request)", "published 6"),
-    Handles("LP A003", "the same with signal strength", "position_fix (request)", "conflicting"),
-    Handles("LP C003", "periodic report", "position_fix (time)", "constructed 1"),
-    Handles("LP D003, D004", "condition report", "position_fix (unknown)", "published 1 (D004)"),
-    Handles(
-        "LP B003",
-        "emergency report",
-        "emergency_raised (alarm) with the place, position_fix (emergency)",
-        "constructed 2",
-    ),
-    Handles("LP B004", "emergency report, variable", "emergency_raised in doubt", "name only"),
-    Handles("LP B001, B002", "emergency stop", "emergency_ended (alarm)", "constructed 2"),
-    Handles("LP C002, C005, D002", "answers to requests", "alive", "constructed 1 (C002)"),
-    Handles("RCP B843", "what the connected radio sends", "alive", "captured 4"),
-    Handles(
-        "RCP B844",
-        "what the connected radio hears",
-        "emergency_raised, emergency_ended (alarm, call), alive",
-        "one source, constructed 4",
-    ),
-    Handles(
-        "RCP B845",
-        "what a repeater does",
-        "emergency_raised, emergency_ended (alarm, call), alive",
-        "captured 9, published 6; emergencies constructed 1",
-    ),
-    Handles(
-        "RCP B0C8",
-        "a status of the connected radio changed",
-        "emergency_raised, emergency_ended (alarm, man_down, lone_worker), alive",
-        "published 1; emergencies constructed 2",
-    ),
-    Handles("RCP 8452", "number of the connected radio", "its radio_id", "published 3"),
-    Handles("TMP A1, B1", "text", "text; answered by A2, B2", "published 5; conflicting on acks"),
-)
-HDAP_REFUSES = (
-    Handles("LP A004, D005", "variable reports", "acknowledged, not read", "layout not public"),
-    Handles("RCP 0851, 0853", "alarm with sender, its end", "not read", "layout not public"),
-    Handles("TMP AE, BE, AA to AD", "short data, work orders", "not read", "one source"),
-    Handles("TP, DTP, DDS", "telemetry, files, delivery", "not read", "one source"),
-)

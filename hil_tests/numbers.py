@@ -1,9 +1,8 @@
 """How a scenario's numbers become the radio ids by which the gateway names radios."""
 
-from drivers.hytera_reports import NumberSpace, radio_name
 from gateway.errors import ConfigError
-from gateway.model import pdt_number
 from gateway.model.identity import RadioId, radio_id
+from gateway.model.numbering import Numbering
 from hil_tests.scenario import DeviceTable, Scenario
 
 PHONE_DIGITS = 12
@@ -11,10 +10,9 @@ PHONE_DIGITS = 12
 
 def address_of(scenario: Scenario, device: DeviceTable) -> int:
     """The 24-bit address of a Hytera station or unit; raises ConfigError."""
+    numbering = _numbering(scenario, device)
     try:
-        if _space_of(scenario, device) == "pdt":
-            return pdt_number.number_facts(device.number, is_group=False).address
-        return int(device.number)
+        return numbering.address(radio_id("pdt" if numbering.is_pdt else "dmr", device.number))
     except ValueError as error:
         raise ConfigError(f"device {device.name!r}: number {device.number!r}: {error}") from None
 
@@ -25,9 +23,10 @@ def radio_of(scenario: Scenario, device: DeviceTable) -> RadioId:
         return radio_id("receiver", device.link)
     if device.kind == "terminal":
         return radio_id("jt808", device.number.zfill(PHONE_DIGITS))
-    return radio_name(_space_of(scenario, device), address_of(scenario, device))
+    return _numbering(scenario, device).name(address_of(scenario, device))
 
 
-def _space_of(scenario: Scenario, device: DeviceTable) -> NumberSpace:
-    space: NumberSpace = scenario.link_of(device).options.get("number_space", "dmr")
-    return space
+def _numbering(scenario: Scenario, device: DeviceTable) -> Numbering:
+    options = scenario.link_of(device).options
+    is_pdt, province_rule = options.get("number_space") == "pdt", options.get("province_rule")
+    return Numbering("dmr", is_pdt, bool(province_rule))

@@ -40,9 +40,7 @@ class Numbering(NamedTuple):
         """The 24-bit address of a radio; raises ValueError with why it has none on this link."""
         space, _, number = parse_radio_id(radio).partition(":")
         if space == "pdt" and self.is_pdt:
-            return facts_of_number(
-                number, is_group=False, province_rule=self.province_rule
-            ).address
+            return facts_of_number(number, is_group=False, province_rule=self.province_rule).address
         if space != self.own_space:
             spaces = f"{self.own_space}:…" + (" or pdt:…" if self.is_pdt else "")
             raise ValueError(f"{radio} is not a radio of this link, whose radios are {spaces}")

@@ -29,12 +29,14 @@ from drivers.hytera_hdap import (
     RrsAddress,
     RrsAnswer,
     Service,
-    TextMessage,
     read_body,
     read_messages,
     unpack_switches,
 )
 from drivers.hytera_hrnp_frames import Frame, FrameScanner, Opcode
+from drivers.hytera_tmp import (
+    TextMessage,
+)
 from drivers.wire import Layout
 from gateway.model.events import EmergencyKind
 

@@ -21,17 +21,19 @@ from drivers.hytera_hdap import (
     RcpTransmitStatus,
     RrsAddress,
     Service,
-    TextMessage,
     pack_switches,
     read_messages,
-    read_text,
     unpack_switches,
 )
 from drivers.hytera_hrnp import DRIVER
 from drivers.hytera_hrnp_frames import MAX_FRAME, Frame, FrameScanner, Opcode
 from drivers.hytera_hrnp_host import KEEPALIVE_S, LONGEST_PAUSE_S, SUBSCRIBE_AGAIN_S
 from drivers.hytera_intake import RECENT_KEPT, UNSTORED_KEPT
-from drivers.hytera_reports import ENDS_KEPT, radio_name
+from drivers.hytera_reports import ENDS_KEPT
+from drivers.hytera_tmp import (
+    TextMessage,
+    read_text,
+)
 from drivers.wire import WireError
 from gateway.model.events import (
     EmergencyEnded,
@@ -40,7 +42,7 @@ from gateway.model.events import (
     RadioRegistered,
     TextReceived,
 )
-from gateway.model.identity import RadioId
+from gateway.model.identity import RadioId, radio_id
 from gateway.model.quantities import NS_PER_S, Instant
 
 AT = Instant.parse("2025-06-24T02:16:00Z")
@@ -136,7 +138,7 @@ def test_a_receipt_that_is_accepted_twice_or_unknown_does_nothing() -> None:
 def test_a_packet_with_nothing_to_store_is_acknowledged_at_once() -> None:
     made = codec()
     outputs = made.receive(frame(3, heard(1, call_type=1)), moment(0))
-    assert outputs == [Heard(radio_name("dmr", SENDER))]
+    assert outputs == [Heard(radio_id("dmr", SENDER))]
     assert [(each.opcode, each.number) for each in sent(made)] == [(Opcode.DATA_ACK, 3)]
 
 
@@ -345,8 +347,8 @@ def test_own_radio_is_named_by_its_answer_and_not_heard_before() -> None:
     )
     assert made.receive(frame(1, own_call), moment(0)) == []
     answer = Message(Service.RCP, 0x8452, b"\0\0\xe9\3\0\0")
-    assert made.receive(frame(2, answer), moment(1)) == [Heard(radio_name("dmr", 1001))]
-    assert made.receive(frame(3, own_call), moment(2)) == [Heard(radio_name("dmr", 1001))]
+    assert made.receive(frame(2, answer), moment(1)) == [Heard(radio_id("dmr", 1001))]
+    assert made.receive(frame(3, own_call), moment(2)) == [Heard(radio_id("dmr", 1001))]
     (event,) = events(made, 3, Message(Service.RCP, 0xB0C8, b"\x09\1\0"))
     assert event.radio_id == "dmr:1001"
 
@@ -373,22 +375,6 @@ def test_emergency_stop_ends_the_alarm_by_request_and_by_answer() -> None:
 
 
 # --- numbers --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("space", "address", "is_group", "name"),
-    [
-        ("dmr", 0x0A0003EA, False, "dmr:1002"),
-        ("pdt", 0x0A348E1D, False, "pdt:40125312"),
-        ("pdt", 0x348217, True, "pdt:40125934"),
-        ("pdt", 1002, False, "dmr:1002"),
-        ("pdt", 0xFFFFFF, True, "dmr:16777215"),
-    ],
-)
-def test_addresses_are_named_in_their_number_space(
-    *, space: Any, address: int, is_group: bool, name: str
-) -> None:
-    assert radio_name(space, address, is_group=is_group) == name
 
 
 @pytest.mark.parametrize(
@@ -661,11 +647,11 @@ def test_a_flood_of_rejects_does_not_put_the_next_connect_off() -> None:
     assert [each.opcode for each in sent(made)] == [Opcode.CONNECT]
 
 
-def test_subscriptions_are_the_calls_and_the_three_alarms_of_the_radio_itself() -> None:
+def test_subscriptions_are_the_calls_the_alarms_of_the_radio_itself_and_texts() -> None:
     made = DRIVER.new_codec({}, "station-1")
     made.outgoing()
     messages = [message for each in connected(made) for message in read_messages(each.payload)]
-    assert [message.opcode for message in messages] == [0x0452, 0x10C9, 0x10C7]
+    assert [message.opcode for message in messages] == [0x0452, 0x10C9, 0x10C7, 0x1847]
     assert unpack_switches(messages[1].payload) == [(0, 1), (1, 1)]
     assert unpack_switches(messages[2].payload) == [(9, 1), (0x0E, 1), (0x17, 1)]
 
@@ -728,7 +714,7 @@ def test_subscriptions_are_repeated_while_the_radio_answers() -> None:
         for each in sent(made):
             opcodes += [message.opcode for message in read_messages(each.payload)]
             made.receive(Frame(Opcode.DATA_ACK, 0x10, 0x20, each.number).pack(), moment(seconds))
-    assert opcodes.count(0x10C9) == opcodes.count(0x10C7) == 1
+    assert {opcodes.count(opcode) for opcode in (0x10C9, 0x10C7, 0x1847)} == {1}
     assert opcodes.count(0x0452) == 29
 
 

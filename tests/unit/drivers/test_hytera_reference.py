@@ -9,20 +9,22 @@ import pytest
 from drivers.api import Reject
 from drivers.hytera_gps import Gps40, _degrees
 from drivers.hytera_hdap import (
-    BODIES,
     ID_MASK,
-    OPTION_BIT,
     HdapError,
     Message,
     Service,
+    body_kind,
     byte_order,
     read_body,
     read_messages,
-    read_text,
     unpack_switches,
 )
 from drivers.hytera_hrnp_frames import Frame, FrameScanner, HrnpHeader, Opcode
 from drivers.hytera_reports import EMERGENCY_CALL_TYPES
+from drivers.hytera_tmp import (
+    OPTION_BIT,
+    read_text,
+)
 from drivers.wire import Layout, hdap8
 from gateway.model.quantities import KNOT_MPS, Instant
 from tests.support.reference import reference_vectors
@@ -315,7 +317,7 @@ def test_reference_messages_without_an_expectation_are_read_without_an_exception
             if message.service == Service.TMP:
                 read_text(message)
             body = read_body(message)
-            assert (body is None) == ((message.service, message.opcode) not in BODIES)
+            assert (body is None) == (body_kind(message) is None)
 
 
 def test_valid_positions_of_the_captures_lie_in_the_towns_where_they_were_taken() -> None:

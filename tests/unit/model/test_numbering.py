@@ -48,9 +48,7 @@ def test_addresses_are_named(
         (PLAIN, "1002", "no number space"),
     ],
 )
-def test_radios_that_have_no_address_are_refused(
-    numbering: Numbering, name: str, why: str
-) -> None:
+def test_radios_that_have_no_address_are_refused(numbering: Numbering, name: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         numbering.address(RadioId(name))
 
