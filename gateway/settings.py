@@ -23,6 +23,7 @@ MAX_PORT = 65_535
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 PositiveS = Annotated[float, msgspec.Meta(gt=0)]
+PositiveM = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -178,6 +179,15 @@ class BrokerSettings(Table, frozen=True, kw_only=True):
     listen: str = "127.0.0.1:0"
 
 
+class AirtimeSettings(Table, frozen=True, kw_only=True):
+    """One channel's air time: radios heard on its links are asked for positions in turn."""
+
+    id: Slug
+    links: tuple[Slug, ...]  # ids of the links whose radios share this channel
+    budget_a_min: Annotated[float, msgspec.Meta(ge=1)] = 1000.0  # requests a minute
+    near_m: PositiveM = 500.0  # units so near an open emergency are asked more often
+
+
 class NmeaOutSettings(Table, frozen=True, kw_only=True):
     """One unit's position as NMEA 0183 over TCP, for chart programs; nothing asks who reads it."""
 
@@ -204,6 +214,7 @@ class Settings(Table, frozen=True, kw_only=True):
     influx: InfluxSettings = InfluxSettings()
     desk: DeskSettings = DeskSettings()
     broker: BrokerSettings = BrokerSettings()
+    airtime: tuple[AirtimeSettings, ...] = ()
     nmea_out: tuple[NmeaOutSettings, ...] = ()
     log: LogSettings = LogSettings()
 
@@ -326,24 +337,8 @@ def _known_keys(kind: object, seen: set[object] | None = None) -> set[str]:
 
 def _check(settings: Settings, file: Path) -> None:
     """What types alone cannot say."""
-    seen: set[str] = set()
-    for link in settings.link:
-        if link.id in seen:
-            raise ConfigError(f"{file}: link: two links have the id {link.id!r}; rename one")
-        seen.add(link.id)
-        where = f"link {link.id!r}"
-        if isinstance(link, TcpServerSettings):
-            parse_address(link.listen, f"{file}: {where}: listen")
-            _check_networks(link.allow, f"{file}: {where}: allow")
-        elif isinstance(link, UdpSettings):
-            parse_address(link.listen, f"{file}: {where}: listen")
-            if link.remote:
-                parse_address(link.remote, f"{file}: {where}: remote")
-            _check_networks(link.allow, f"{file}: {where}: allow")
-    for out in settings.nmea_out:
-        where = f"{file}: nmea_out {out.unit!r}"
-        parse_address(out.listen, f"{where}: listen")
-        _check_networks(out.allow, f"{where}: allow")
+    _check_links(settings, file)
+    _check_outputs(settings, file)
     for key, text in (
         ("desk.listen", settings.desk.listen),
         ("broker.listen", settings.broker.listen),
@@ -361,6 +356,36 @@ def _check(settings: Settings, file: Path) -> None:
             f"{file}: mqtt.base_topic: {settings.mqtt.base_topic!r} has '#', '+' or white space; "
             "write it like 'pdt/v1/town'"
         )
+
+
+def _check_links(settings: Settings, file: Path) -> None:
+    seen: set[str] = set()
+    for link in settings.link:
+        if link.id in seen:
+            raise ConfigError(f"{file}: link: two links have the id {link.id!r}; rename one")
+        seen.add(link.id)
+        where = f"link {link.id!r}"
+        if isinstance(link, TcpServerSettings):
+            parse_address(link.listen, f"{file}: {where}: listen")
+            _check_networks(link.allow, f"{file}: {where}: allow")
+        elif isinstance(link, UdpSettings):
+            parse_address(link.listen, f"{file}: {where}: listen")
+            if link.remote:
+                parse_address(link.remote, f"{file}: {where}: remote")
+            _check_networks(link.allow, f"{file}: {where}: allow")
+
+
+def _check_outputs(settings: Settings, file: Path) -> None:
+    known = {link.id for link in settings.link}
+    for channel in settings.airtime:
+        for link_id in channel.links:
+            if link_id not in known:
+                where = f"{file}: airtime {channel.id!r}: links"
+                raise ConfigError(f"{where}: there is no link {link_id!r}; name one of [[link]]")
+    for out in settings.nmea_out:
+        where = f"{file}: nmea_out {out.unit!r}"
+        parse_address(out.listen, f"{where}: listen")
+        _check_networks(out.allow, f"{where}: allow")
 
 
 def parse_address(text: str, where: str) -> tuple[str, int]:

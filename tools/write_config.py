@@ -65,6 +65,7 @@ TABLES: Mapping[str, str] = {
     "influx": "时间序列",
     "desk": "席位页面",
     "broker": "内嵌消息代理",
+    "airtime": "空口时间",
     "nmea_out": "NMEA 输出",
     "log": "日志",
 }
@@ -117,6 +118,7 @@ TEXTS: Mapping[str, str] = {
     "desk.session_s": "a person signs in again after it",
     "broker.embedded": "true: the gateway runs it, and [mqtt] uses it",
     "broker.listen": "port 0: a free one",
+    "airtime.id": "",
     "nmea_out.allow": "networks that may read; others are hung up on and counted",
     "log.level": "debug, info, warning or error",
     "log.format": '"text" for people, "json" for programs',
@@ -243,6 +245,7 @@ STAND_INS: Mapping[str, object] = {
     "file": "recordings/gnss-1.rec",
     "baud": 9600,
     "unit": "patrol-1",
+    "links": ("station-1",),
 }
 
 

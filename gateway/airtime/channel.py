@@ -84,6 +84,14 @@ class Channel:
             del self._rings[kind].units[unit]
             self._divide(now_mono)
 
+    def interval_s(self, unit: str) -> float | None:
+        """Seconds between two requests to a unit; None for one that is not here."""
+        kind = self._class_of.get(unit)
+        if kind is None:
+            return None
+        ring = self._rings[kind]
+        return len(ring.units) * ring.every_s
+
     def next_due(self) -> float:
         """When ``take`` can give a unit, monotonic seconds; infinite while there is none."""
         due = min((ring.due_mono for ring in self._rings.values() if ring.units), default=inf)
