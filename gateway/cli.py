@@ -17,6 +17,7 @@ import gateway
 from gateway import check as checking
 from gateway import decode as decoding
 from gateway.catalog import Catalog
+from gateway.cli_backup import backup, restore
 from gateway.cli_common import AsJson, ConfigFile, Exit, print_json
 from gateway.cli_influx import app as influx_app
 from gateway.cli_ports import ports
@@ -38,6 +39,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(influx_app)
+app.command()(backup)
+app.command()(restore)
 
 
 def main() -> None:
