@@ -17,6 +17,7 @@ from hil_tests.devices.base import Device
 from hil_tests.devices.hytera_hrnp import HrnpStation, HrnpUnit
 from hil_tests.devices.jt808 import Jt808Device
 from hil_tests.devices.nmea0183 import Nmea0183Device
+from hil_tests.devices.tetra_pei import TetraPeiDevice
 from hil_tests.numbers import address_of, radio_of
 from hil_tests.rig.attach import (
     TICK_S,
@@ -140,6 +141,8 @@ class EmulatedBench:
             return Jt808Device(
                 table.number, every_s=table.every_s, answer_timeout_s=ANSWER_TIMEOUT_S
             )
+        if table.kind == "tetra":
+            return TetraPeiDevice(int(table.number), every_s=table.every_s)
         address = address_of(self._scenario, table)
         if table.kind == "station":
             return HrnpStation(address, every_s=table.every_s)
@@ -203,7 +206,7 @@ class EmulatedBench:
         elif isinstance(step, Release):
             device.release()
         elif isinstance(step, SwitchOff):
-            if isinstance(device, HrnpUnit):
+            if isinstance(device, HrnpUnit | TetraPeiDevice):
                 device.switch_off()
             elif isinstance(device, Jt808Device):
                 device.log_out()

@@ -17,6 +17,7 @@ from hil_tests.devices.hytera_hrnp import HrnpStation
 from hil_tests.devices.jt808 import Jt808Device
 from hil_tests.devices.kenwood import KenwoodBase
 from hil_tests.devices.nmea0183 import Nmea0183Device
+from hil_tests.devices.tetra_pei import TetraPeiDevice
 from hil_tests.rig.attach import PtyWire, TcpClientWire, TcpServerWire, UdpWire, Wire
 from hil_tests.rig.pty import PtyPort
 
@@ -86,11 +87,17 @@ def _station(wanted: Emulation) -> Pair:
     return station, station.add_unit(facts.address)
 
 
+def _tetra(wanted: Emulation) -> Pair:
+    radio = TetraPeiDevice(int(wanted.number or "4470001"), every_s=wanted.every_s)
+    return radio, radio
+
+
 DEVICES: Mapping[str, Callable[[Emulation], Pair]] = {
     "nmea0183": _receiver,
     "kenwood": _kenwood,  # read by the driver nmea0183
     "jt808": _terminal,
     "hytera_hrnp": _station,
+    "tetra_pei": _tetra,
 }
 
 

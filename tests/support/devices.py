@@ -33,11 +33,14 @@ def station_and_unit() -> Cast:
     return Cast(station, station.add_unit(1002))
 
 
-# By driver. One with receipts and a grade above bronze belongs here.
+# By driver. One with receipts and a grade above bronze belongs here, or below.
 DEVICES: dict[str, Callable[[], Cast]] = {
     "jt808": terminal,
     "hytera_hrnp": station_and_unit,
 }
+
+# By driver: why no device of it could ever say that its emergency has come.
+UNANSWERED = {"tetra_pei": "neither a status nor a place is answered; its receipts are for texts"}
 
 
 class Played:
