@@ -51,6 +51,7 @@ fix: setup ## let the formatter and the linter mend what they can, write generat
 	.venv/bin/ruff check --fix .
 	$(RUN) -m tools.write_config
 	$(RUN) -m tools.write_schemas
+	$(RUN) -m tools.write_asyncapi
 	$(RUN) -m tools.write_airtime
 
 bench: servers ## figures beside a ceiling measured in the same run

@@ -27,6 +27,7 @@ from gateway.model.quantities import Instant
 from gateway.model.requests import Request, Response
 from gateway.runtime.facts import GatewayInfo
 from gateway.runtime.health import Health
+from gateway.sinks.mqtt_owntracks import Location, Transition
 from gateway.sinks.mqtt_state import GatewayState, LinkStatus, UnitStatus
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "schema"
@@ -42,6 +43,8 @@ STATES: Mapping[str, type[msgspec.Struct]] = {
     "gateway_health": Health,
     "request": Request,
     "response": Response,
+    "owntracks_location": Location,
+    "owntracks_transition": Transition,
 }
 
 # The pipeline fills these in every event, though a driver leaves them empty.

@@ -13,13 +13,16 @@ from typing import Protocol
 
 import structlog
 
+import gateway
 from gateway.clock import Clock
 from gateway.errors import ConfigError, SinkError
 from gateway.model.events import AnyEvent, PositionFix, to_json
 from gateway.outbox.rows import Delivery, Lane, Row
 from gateway.settings import Loaded
 from gateway.sinks.mqtt_client import Message, MqttClient, PublishLostError
+from gateway.sinks.mqtt_home_assistant import HomeAssistant
 from gateway.sinks.mqtt_options import options_from
+from gateway.sinks.mqtt_owntracks import OwnTracks
 from gateway.sinks.mqtt_requests import Answers, MqttRequests
 from gateway.sinks.mqtt_state import (
     ChangeKind,
@@ -98,6 +101,12 @@ class MqttSink:
             publish=self._publish_response,
             count=count_request,
         )
+        self._owntracks: OwnTracks | None = None
+        if settings.owntracks:
+            self._owntracks = OwnTracks(site, states.sites, clock.now())
+        self._home_assistant: HomeAssistant | None = None
+        if settings.home_assistant:
+            self._home_assistant = HomeAssistant(self.topics, site, gateway.__version__)
         options = options_from(loaded, will, self._requests.inbox, embedded)
         self.place = options.place
         self._wake = asyncio.Event()
@@ -179,6 +188,7 @@ class MqttSink:
                     raise
                 self.published += len(lost.acknowledged)
                 return Delivery([seqs[index] for index in sorted(lost.acknowledged)], rejected)
+            await self._mirror(row.event for row in rows)
         self.published += len(messages) - len(refused)
         self.refused += len(refused) + len(rejected)
         for index, why in refused.items():
@@ -203,6 +213,14 @@ class MqttSink:
             with suppress(ValueError):  # such a row is rejected already, or has no topic of its own
                 touched.add(self.topics.emergency(owner_of(row.event.unit_id, row.event.radio_id)))
         return touched
+
+    async def _mirror(self, events: Iterable[AnyEvent]) -> None:
+        """The opt-in mirrors come after the contract's topics, and nothing waits for them."""
+        if self._owntracks is None:
+            return
+        fixes = (event for event in events if isinstance(event, PositionFix))
+        with suppress(SinkError):
+            await self._publish_states([m for fix in fixes for m in self._owntracks.of(fix)])
 
     # Emergencies: one sender at a time, always the present state.
 
@@ -290,6 +308,7 @@ class MqttSink:
                 await self._publish_first()
                 await self._publish_rest()
                 await self._publish_states(self._fix_messages())
+                await self._mirror(self._states.last_fixes())
             await self._publish_changes()
 
     async def _publish_first(self) -> None:
@@ -341,6 +360,8 @@ class MqttSink:
         self._links_changed.clear()
         self._units_changed.clear()
         self._told.clear()
+        if self._home_assistant is not None:
+            self._home_assistant.forget()
         self._emergencies_changed = False
         self._units_due_mono = 0.0
 
@@ -378,7 +399,7 @@ class MqttSink:
         return [Message(self.topics.gateway_health, to_json(self._states.health()))]
 
     def _unit_messages(self, keys: Iterable[str], now_mono: float) -> list[Message]:
-        messages = []
+        messages: list[Message] = []
         for key in keys:
             view = self._states.unit(key)
             if view is None:
@@ -388,6 +409,8 @@ class MqttSink:
             except ValueError:
                 self.states_dropped += 1
                 continue
+            if self._home_assistant is not None:
+                messages += self._home_assistant.of(view)
             status = UnitStatus.of(view)
             essence, told_mono = self._told.get(topic, ((), 0.0))
             if essence == status.essence() and now_mono - told_mono < STATUS_EVERY_S:

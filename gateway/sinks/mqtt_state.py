@@ -9,7 +9,7 @@ from gateway.model.emergency import Emergency
 from gateway.model.events import LinkState, PositionFix
 from gateway.model.identity import RadioId, UnitId
 from gateway.model.quantities import Instant
-from gateway.model.views import LinkView, UnitState, UnitView
+from gateway.model.views import LinkView, SiteView, UnitState, UnitView
 
 ChangeKind = Literal["emergency", "unit", "link", "gateway"]
 
@@ -35,6 +35,10 @@ class StateSource(Protocol):
 
     def last_fixes(self) -> Iterable[PositionFix]:
         """The last valid fix of each unit, and of each radio without one."""
+        ...
+
+    def sites(self) -> Iterable[SiteView]:
+        """The key sites."""
         ...
 
     def links(self) -> Iterable[LinkView]:

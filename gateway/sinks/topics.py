@@ -33,6 +33,22 @@ def owner_of(unit_id: UnitId | None, radio_id: RadioId) -> Owner:
     return Owner(f"radio/{parse_radio_id(radio_id).replace(':', '-', 1)}")
 
 
+def owntracks(team: str, unit_id: UnitId) -> str:
+    """Where the mirror for OwnTracks has a unit's place."""
+    return f"owntracks/{_slug(team, 'team')}/{_slug(unit_id, 'unit id')}"
+
+
+def owntracks_event(team: str, unit_id: UnitId) -> str:
+    """Where it tells that the unit came to a key site or left it."""
+    return f"{owntracks(team, unit_id)}/event"
+
+
+def home_assistant(component: str, site: str, unit_id: str) -> str:
+    """Where Home Assistant is told of one entity of a unit."""
+    object_id = f"{_slug(site, 'site')}/{_slug(unit_id, 'unit id')}"
+    return f"homeassistant/{component}/pdt_{object_id}/config"
+
+
 class Topics:
     """The topics under one base; every method raises ValueError for a part that is not safe."""
 

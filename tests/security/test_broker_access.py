@@ -5,10 +5,12 @@ The table below is the bar R30's for broker topics: users across, topics down.
 
 import asyncio
 import getpass
+import re
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,15 @@ from gateway.model import emergency as transitions
 from gateway.model.identity import RadioId, UnitId
 from gateway.runtime.backoff import Backoff
 from gateway.sinks.mqtt import MqttSink
-from gateway.sinks.topics import Topics, default_base, owner_of
+from gateway.sinks.mqtt_requests import VERBS
+from gateway.sinks.topics import (
+    Topics,
+    default_base,
+    home_assistant,
+    owner_of,
+    owntracks,
+    owntracks_event,
+)
 from tests.conftest import find_tool
 from tests.support.certificates import Authority
 from tests.support.mosquitto import Mosquitto, free_port
@@ -37,6 +47,13 @@ OTHER = owner_of(UnitId("watch-school-1"), RadioId(""))
 RADIO = owner_of(None, RadioId("pdt:80020299"))
 USERS = ("gateway", "desk", "app-plaza", "monitoring", "stranger")
 
+MIRRORS = (
+    owntracks("plaza", UnitId("plaza-stationed-1")),
+    owntracks_event("plaza", UnitId("plaza-stationed-1")),
+    home_assistant("device_tracker", SITE, "plaza-stationed-1"),
+    home_assistant("binary_sensor", SITE, "plaza-stationed-1"),
+)
+
 # topic: what gateway, desk, the app of a group, monitoring, and a user without any line may do
 TABLE = {
     TOPICS.fix(OWN): ("w", "r", "r", "", ""),
@@ -48,10 +65,9 @@ TABLE = {
     TOPICS.emergency(RADIO): ("w", "r", "", "", ""),
     TOPICS.event("emergency_raised"): ("w", "r", "", "", ""),
     TOPICS.event("text"): ("w", "r", "", "", ""),
-    TOPICS.request("locate"): ("r", "w", "", "", ""),
-    TOPICS.request("emergency/take"): ("r", "w", "", "", ""),
-    TOPICS.response("locate"): ("w", "r", "", "", ""),
-    TOPICS.response("emergency/take"): ("w", "r", "", "", ""),
+    **{TOPICS.request(verb): ("r", "w", "", "", "") for verb in VERBS},
+    **{TOPICS.response(verb): ("w", "r", "", "", "") for verb in VERBS},
+    f"{TOPICS.response('locate')}/desk-2": ("w", "r", "", "", ""),  # a requester's own
     TOPICS.link_state("lan"): ("w", "r", "", "r", ""),
     TOPICS.gateway_state: ("w", "r", "", "r", ""),
     TOPICS.gateway_info: ("w", "r", "", "r", ""),
@@ -60,9 +76,14 @@ TABLE = {
     f"{TOPICS.base}/else": ("", "", "", "", ""),
     Topics(default_base("othertown")).fix(OWN): ("", "", "", "", ""),
     Topics(default_base("othertown")).event("emergency_raised"): ("", "", "", "", ""),
-    "owntracks/plaza/plaza-stationed-1": ("", "", "", "", ""),
+    Topics(default_base("othertown")).request("locate"): ("", "", "", "", ""),
+    **dict.fromkeys(MIRRORS, ("", "", "", "", "")),
+    home_assistant("device_tracker", "othertown", "plaza-stationed-1"): ("", "", "", "", ""),
     "anything": ("", "", "", "", ""),
 }
+
+
+ACL = (CONFIG / "mosquitto.acl").read_text()
 
 
 class User:
@@ -136,19 +157,21 @@ def write_passwords(file: Path, *users: str) -> None:
         subprocess.run([program, "-b", str(file), user, user], check=True, capture_output=True)
 
 
+@contextmanager
+def started(folder: Path, acl: str, *settings: str) -> Iterator[Mosquitto]:
+    """A broker with ``acl``, and one more user who sees and writes everything, to observe with."""
+    (folder / "acl").write_text(f"{acl}\nuser observer\ntopic readwrite #\ntopic read $SYS/#\n")
+    write_passwords(folder / "passwords", *USERS, "observer")
+    files = (f"password_file {folder / 'passwords'}", f"acl_file {folder / 'acl'}")
+    with Mosquitto(folder, *files, *(settings or ("allow_anonymous false",))) as broker:
+        yield broker
+
+
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    """The shipped ACL, and one more user who sees and writes everything, to observe with."""
-    acl = (CONFIG / "mosquitto.acl").read_text()
-    (tmp_path / "acl").write_text(f"{acl}\nuser observer\ntopic readwrite #\n")
-    write_passwords(tmp_path / "passwords", *USERS, "observer")
-    settings = (
-        "allow_anonymous false",
-        f"password_file {tmp_path / 'passwords'}",
-        f"acl_file {tmp_path / 'acl'}",
-    )
-    with Mosquitto(tmp_path, *settings) as started:
-        yield started
+    """The shipped ACL."""
+    with started(tmp_path, ACL) as broker:
+        yield broker
 
 
 def test_each_user_may_write_what_the_table_says_and_nothing_else(broker: Mosquitto) -> None:
@@ -180,6 +203,43 @@ def test_each_user_reads_what_the_table_says_and_nothing_else(broker: Mosquitto)
             assert not {topic for topic in user.heard if topic.startswith("$SYS/")}
     for user in [*users, observer]:
         user.leave()
+
+
+def test_with_the_mirrors_lines_the_gateway_alone_may_write_them(tmp_path: Path) -> None:
+    acl, count = re.subn(r"^#topic", "topic", ACL, flags=re.MULTILINE)
+    assert count == 3
+    with started(tmp_path, acl) as broker:
+        users = {name: User(broker.port, name) for name in (*USERS, "observer")}
+        assert all(user.enter() for user in users.values())
+        for topic in TABLE:
+            for name in USERS:
+                is_mine = topic in MIRRORS and name == "gateway"
+                is_old = "w" in TABLE[topic][USERS.index(name)]
+                assert users[name].may_publish(topic) == (is_mine or is_old), (name, topic)
+            users["observer"].may_publish(topic)
+        for name in USERS:
+            users[name].may_publish("anything")
+            assert not set(MIRRORS) & users[name].heard, name
+        for user in users.values():
+            user.leave()
+
+
+def test_without_a_name_nothing_is_read_or_written_even_where_that_comes_in(
+    tmp_path: Path,
+) -> None:
+    """The ACL holds by itself: its first line with a topic stands below a user."""
+    with started(tmp_path, ACL, "allow_anonymous true") as broker:
+        nobody, observer = User(broker.port, ""), User(broker.port, "observer")
+        assert nobody.enter()
+        assert observer.enter()
+        for topic in TABLE:
+            assert not nobody.may_publish(topic), topic
+            assert observer.may_publish(topic)
+        observer.wait_to_hear("$SYS/broker/version")
+        nobody.may_publish("anything")
+        assert not nobody.heard
+        nobody.leave()
+        observer.leave()
 
 
 @pytest.mark.parametrize(("name", "password"), [("", ""), ("gateway", "wrong"), ("nobody", "x")])

@@ -19,7 +19,7 @@ from gateway.model.events import (
 )
 from gateway.model.identity import EventId, RadioId, UnitId, derive_event_id
 from gateway.model.quantities import Instant
-from gateway.model.views import LinkView, UnitView
+from gateway.model.views import LinkView, SiteView, UnitView
 from gateway.outbox.rows import Lane, Row
 from gateway.settings import Loaded, Settings, convert_table
 from gateway.sinks.line_protocol import gateway_line
@@ -151,6 +151,7 @@ class States:
         self.unit_views: dict[str, UnitView] = {}
         self.link_views: dict[str, LinkView] = {}
         self.fixes: list[PositionFix] = []
+        self.site_views: list[SiteView] = []
 
     def put(self, *states: Emergency) -> None:
         """Store the new state of emergencies."""
@@ -172,6 +173,10 @@ class States:
     def last_fixes(self) -> Iterable[PositionFix]:
         """All fixes."""
         return list(self.fixes)
+
+    def sites(self) -> Iterable[SiteView]:
+        """All key sites."""
+        return list(self.site_views)
 
     def links(self) -> Iterable[LinkView]:
         """All links."""
