@@ -10,22 +10,12 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from math import inf
 
-import msgspec
-
 from gateway.airtime.shares import PACES, SECONDS_A_MINUTE, Pace, UnitClass, divide
+from gateway.model.views import Promise
 
 PLANNED = 0.97  # of the budget is promised; the rest makes up for requests that go out late
 
 CATCH_UP_S = 5.0  # a ring that was held up longer than this begins anew
-
-
-class Promise(msgspec.Struct, frozen=True, kw_only=True):
-    """What a class may rely on: a unit that answers has a fix no older than ``worst_age_s``."""
-
-    units: int
-    requests_a_min: float
-    interval_s: float
-    worst_age_s: float
 
 
 class _Ring:

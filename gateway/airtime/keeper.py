@@ -8,14 +8,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-import msgspec
-
-from gateway.airtime.channel import Channel, Promise
+from gateway.airtime.channel import Channel
 from gateway.airtime.classes import class_of, places_of
 from gateway.clock import Clock
 from gateway.model.emergency import Emergency
 from gateway.model.identity import RadioId
-from gateway.model.views import UnitView
+from gateway.model.views import ChannelView, UnitView
 from gateway.settings import AirtimeSettings
 
 LOOK_S = 2.0  # how often the classes are looked at anew
@@ -46,16 +44,6 @@ class Asker(Protocol):
     def locate(self, radio_id: RadioId) -> bool:
         """Ask for one position and keep no record of it; False where it did not go out."""
         ...
-
-
-class ChannelHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """One channel now; the promises by class name. Part of ``gateway/health``."""
-
-    channel: str
-    budget_a_min: float
-    asked_last_min: int
-    passed_over: int
-    promises: dict[str, Promise]
 
 
 class Keeper:
@@ -91,10 +79,10 @@ class Keeper:
         if unit is not None:
             self._ask(RadioId(unit), now_mono)
 
-    def health(self) -> ChannelHealth:
+    def view(self) -> ChannelView:
         """What is promised, and what was asked in the last minute."""
         self._forget_old(self._clock.monotonic())
-        return ChannelHealth(
+        return ChannelView(
             channel=self._settings.id,
             budget_a_min=self._settings.budget_a_min,
             asked_last_min=len(self._asked),

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gateway.airtime.channel import Channel, Promise
+from gateway.airtime.channel import Channel
 from gateway.airtime.shares import UnitClass
+from gateway.model.views import Promise
 
 ANSWER_S = 2.0
 LATE_S = 0.001  # a timer is never early, and a little late

@@ -84,6 +84,29 @@ class SiteView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     team: str | None = None
 
 
+class Promise(msgspec.Struct, frozen=True, kw_only=True):
+    """What a class of units may rely on: one that answers has a fix no older than worst_age_s."""
+
+    units: int
+    requests_a_min: float
+    interval_s: float
+    worst_age_s: float
+
+
+class ChannelView(msgspec.Struct, frozen=True, kw_only=True):
+    """The air time of one channel; ``promises`` by class, the most urgent first.
+
+    ``passed_over`` counts turns without a request: the radio had reported by itself, or could not
+    be reached.
+    """
+
+    channel: str
+    budget_a_min: float
+    asked_last_min: int
+    passed_over: int
+    promises: dict[str, Promise]
+
+
 class GatewayView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The gateway; ``is_accepting`` false means that no radio gets an acknowledgement now."""
 
@@ -95,3 +118,4 @@ class GatewayView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     now: Instant
     is_accepting: bool
     why: str | None = None
+    airtime: list[ChannelView] = []

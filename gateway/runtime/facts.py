@@ -5,6 +5,7 @@ The desk and the MQTT sink each see it through a protocol of their own (``desk.p
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -13,7 +14,14 @@ from gateway.incidents.book import EmergencyBook
 from gateway.model.emergency import Emergency
 from gateway.model.events import PositionFix
 from gateway.model.identity import EventId
-from gateway.model.views import GatewayView, LinkView, RejectedFrame, SiteView, UnitView
+from gateway.model.views import (
+    ChannelView,
+    GatewayView,
+    LinkView,
+    RejectedFrame,
+    SiteView,
+    UnitView,
+)
 from gateway.outbox.dispatcher import Dispatcher
 from gateway.outbox.store import Outbox
 from gateway.runtime.board import Board
@@ -31,6 +39,14 @@ class GatewayInfo(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     version: str
     links: list[dict[str, str]]
     counters: dict[str, int]
+
+
+class Channel(Protocol):
+    """A channel whose air time is kept."""
+
+    def view(self) -> ChannelView:
+        """What it promises, and what was asked in the last minute."""
+        ...
 
 
 class Facts:
@@ -61,6 +77,7 @@ class Facts:
         self._started_at = clock.now()
         self._started_mono = clock.monotonic()
         self.dispatcher: Dispatcher | None = None  # built after the sinks, which ask here
+        self.channels: Sequence[Channel] = ()  # likewise
 
     def gateway(self) -> GatewayView:
         """The gateway itself."""
@@ -74,6 +91,7 @@ class Facts:
             now=self._clock.now(),
             is_accepting=is_accepting,
             why=why,
+            airtime=self._airtime(),
         )
 
     def units(self) -> list[UnitView]:
@@ -150,6 +168,7 @@ class Facts:
             events=self._counters.account(),
             links={view.link_id: view.state for view in self.links()},
             sinks=self._sinks(),
+            airtime=self._airtime(),
             requests=dict(sorted(self._counters.requests.items())),
         )
 
@@ -163,6 +182,9 @@ class Facts:
             failed_commits=stats.failed_commits,
             open_emergencies=len(self._book.open()),
         )
+
+    def _airtime(self) -> list[ChannelView]:
+        return [channel.view() for channel in self.channels]
 
     def _accepting(self) -> tuple[bool, str | None]:
         stats = self._outbox.stats()

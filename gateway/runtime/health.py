@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from gateway.clock import Clock
-from gateway.model.views import LinkView
+from gateway.model.views import ChannelView, LinkView
 from gateway.runtime.counters import Account, Counters
 
 PROBE_S = 0.25
@@ -31,7 +31,8 @@ class SinkHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The payload of ``gateway/health``: no secrets, no positions.
 
-    ``requests`` are those over the broker, counted by outcome.
+    ``requests`` are those over the broker, counted by outcome; ``airtime`` is what each channel
+    promises.
     """
 
     is_accepting: bool
@@ -43,6 +44,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     links: dict[str, str]
     sinks: list[SinkHealth]
     requests: dict[str, int] = {}
+    airtime: list[ChannelView] = []
 
 
 class Resources(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,6 +207,26 @@ class Metrics(Collector):
             ("pdt_gateway_tasks", "Tasks on the event loop", live_tasks()),
         ):
             yield GaugeMetricFamily(name, text, value=value)
+
+
+def _airtime(channels: Iterable[ChannelView]) -> Iterator[Metric]:
+    asked = GaugeMetricFamily(
+        "pdt_airtime_requests_per_minute", "Requests in the last minute", labels=["channel"]
+    )
+    budget = GaugeMetricFamily(
+        "pdt_airtime_budget_per_minute", "Most requests a minute", labels=["channel"]
+    )
+    worst = GaugeMetricFamily(
+        "pdt_airtime_worst_age_seconds", "Promised worst age of a fix", labels=["channel", "class"]
+    )
+    for view in channels:
+        asked.add_metric([view.channel], view.asked_last_min)
+        budget.add_metric([view.channel], view.budget_a_min)
+        for kind, promise in view.promises.items():
+            worst.add_metric([view.channel, kind], promise.worst_age_s)
+    yield asked
+    yield budget
+    yield worst
 
 
 def _single(counts: dict[str, int]) -> Iterable[tuple[tuple[str], int]]:

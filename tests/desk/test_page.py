@@ -382,3 +382,27 @@ def test_alarms_and_list_work_without_a_map(desk: FakeDesk, page: Page) -> None:
     desk.raise_emergency("e1")
     expect(page.locator(".alarm.big")).to_be_visible()
     expect(page.locator(".unit")).to_have_count(4)
+
+
+def test_the_promised_age_of_fixes_is_shown_by_class(desk: FakeDesk, open_page: Open) -> None:
+    promise = {"units": 12, "requests_a_min": 144.0, "interval_s": 5.0, "worst_age_s": 7.2}
+    desk.gateway = {
+        "is_accepting": True,
+        "airtime": [
+            {
+                "channel": "channel-1",
+                "budget_a_min": 1000.0,
+                "asked_last_min": 669,
+                "passed_over": 3,
+                "promises": {
+                    "responding": promise,
+                    "idle": promise | {"units": 212, "worst_age_s": 602.2},
+                },
+            }
+        ],
+    }
+    page = shown(open_page())
+    panel = page.locator(".airtime")
+    expect(panel).to_contain_text("每分钟 669 / 1000 次")
+    expect(panel.locator("li[data-class=responding]")).to_have_text(re.compile(r"附近 12\s*≤ 8 秒"))
+    expect(panel.locator("li[data-class=idle]")).to_have_text(re.compile(r"待命 212\s*≤ 11 分"))

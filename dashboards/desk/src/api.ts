@@ -32,11 +32,21 @@ export interface SignedIn extends Place {
 
 export type Me = SignedIn | (Place & { signed_in: false });
 
+export type UnitClass = "emergency" | "responding" | "patrol" | "idle";
+
+export interface Channel {
+  channel: string;
+  budget_a_min: number;
+  asked_last_min: number;
+  promises: Partial<Record<UnitClass, { units: number; worst_age_s: number }>>;
+}
+
 export interface Gateway extends Place {
   version: string;
   now: Instant;
   is_accepting: boolean;
   why?: string;
+  airtime?: Channel[];
 }
 
 export interface Unit {

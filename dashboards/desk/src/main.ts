@@ -8,6 +8,7 @@ import "./styles/alarms.css";
 import "./styles/notices.css";
 import "./styles/units.css";
 import "./styles/links.css";
+import "./styles/airtime.css";
 import "./styles/map.css";
 import "./styles/card.css";
 import "./styles/dialog.css";

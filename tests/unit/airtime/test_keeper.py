@@ -89,7 +89,7 @@ def test_a_press_brings_the_unit_and_its_neighbours_to_the_front() -> None:
     asked = world.radios.asked
     assert asked.count("dmr:0") >= 3
     assert all(asked.count(f"dmr:{number}") >= 3 for number in range(1, 5))
-    assert set(world.keeper.health().promises) == {"emergency", "responding", "idle"}
+    assert set(world.keeper.view().promises) == {"emergency", "responding", "idle"}
 
 
 def test_a_radio_that_reports_by_itself_keeps_its_turn_and_the_air_stays_free() -> None:
@@ -113,7 +113,7 @@ def test_what_is_asked_in_a_minute_is_counted_and_promised() -> None:
     for number in range(100):
         world.board.put(number)
     asyncio.run(world.run(300))
-    health = world.keeper.health()
+    health = world.keeper.view()
     assert 25 <= health.asked_last_min <= 30
     promise = health.promises["idle"]
     assert promise.units == 100
