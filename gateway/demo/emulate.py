@@ -16,6 +16,7 @@ from hil_tests.devices.base import Device
 from hil_tests.devices.hytera_hrnp import HrnpStation
 from hil_tests.devices.jt808 import Jt808Device
 from hil_tests.devices.kenwood import KenwoodBase
+from hil_tests.devices.moto_ars import MotoArsDevice
 from hil_tests.devices.nmea0183 import Nmea0183Device
 from hil_tests.devices.tetra_pei import TetraPeiDevice
 from hil_tests.rig.attach import PtyWire, TcpClientWire, TcpServerWire, UdpWire, Wire
@@ -87,6 +88,11 @@ def _station(wanted: Emulation) -> Pair:
     return station, station.add_unit(facts.address)
 
 
+def _moto_ars(wanted: Emulation) -> Pair:
+    radio = MotoArsDevice(int(wanted.number or "11"))
+    return radio, radio
+
+
 def _tetra(wanted: Emulation) -> Pair:
     radio = TetraPeiDevice(int(wanted.number or "4470001"), every_s=wanted.every_s)
     return radio, radio
@@ -98,6 +104,7 @@ DEVICES: Mapping[str, Callable[[Emulation], Pair]] = {
     "jt808": _terminal,
     "hytera_hrnp": _station,
     "tetra_pei": _tetra,
+    "moto_ars": _moto_ars,
 }
 
 

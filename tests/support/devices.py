@@ -40,7 +40,10 @@ DEVICES: dict[str, Callable[[], Cast]] = {
 }
 
 # By driver: why no device of it could ever say that its emergency has come.
-UNANSWERED = {"tetra_pei": "neither a status nor a place is answered; its receipts are for texts"}
+UNANSWERED = {
+    "tetra_pei": "neither a status nor a place is answered; its receipts are for texts",
+    "moto_ars": "carries no emergency; its receipts are for registrations",
+}
 
 
 class Played:
