@@ -163,7 +163,7 @@ def test_over_a_real_socket_the_source_address_is_the_radio(tmp_path: Path) -> N
                 await asyncio.sleep(0.01)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
                 wire.bind(("127.0.0.11", 0))
-                wire.setblocking(False)
+                wire.settimeout(0)
                 heard = asyncio.ensure_future(runtime.next_event(is_registration))
                 await asyncio.sleep(0)
                 await loop.sock_sendto(wire, bytes.fromhex("0007f0200231310000"), link.bound)
