@@ -12,48 +12,37 @@ from dataclasses import dataclass
 from typing import Literal
 
 from drivers.api import Moment
-from drivers.hytera_gps import Gps40, GpsFix
 from drivers.hytera_hdap import (
-    ID_MASK,
     LpAnswerWithRssi,
     LpConditionReport,
     LpEmergencyReport,
-    LpImmediateAnswer,
-    LpRequest,
     LpTriggeredReport,
     Message,
     RcpIdentityReply,
     RcpReceiveStatus,
     RcpResult,
     RcpStatusChange,
+    RcpTarget,
     RrsAddress,
-    RrsAnswer,
     Service,
-    read_body,
     read_messages,
     unpack_switches,
 )
 from drivers.hytera_hrnp_frames import Frame, FrameScanner, Opcode
-from drivers.hytera_tmp import (
-    TextMessage,
-)
 from drivers.wire import Layout
 from gateway.model.events import EmergencyKind
+from hil_tests.devices.hytera_radio import REGISTER_AGAIN_S, HyteraRadio, text_to_dispatcher
 
 STATION_ADDRESS, HOST_ADDRESS = 0x10, 0x20  # on the data line
-RADIO_NETWORK = 0x0A000000  # 10.x.y.z
-DISPATCHER = RADIO_NETWORK + 1  # to whom texts go
-TEXT_FLAGS = 0x80
 RESEND_S = 2.0
 SENDS = 5
 WINDOW = 8  # packets on the line that wait for their acknowledgement
+NUMBERS_KEPT = 64  # of packets that were served
 USUAL_KEPT = 1000  # positions and registrations that wait; the oldest go
-REGISTER_AGAIN_S = 5.0  # while a registration is not answered
-RENEW_AT = 0.9  # of a registration's validity
-POSITION_FAILURE = 6
 RSSI = -90
 CALLS_HEARD = 1  # target of 10C9: B844
-WHERE_NOW = 0xA001  # LP immediate request
+RADIO_CHECK = 0x0833
+PRIVATE = 0  # call type
 CALL_TYPES: dict[EmergencyKind, int] = {"alarm": 5, "man_down": 5, "lone_worker": 5, "call": 3}
 OWN_STATUS: dict[EmergencyKind, int] = {"alarm": 9, "man_down": 0x0E, "lone_worker": 0x17}
 VOICE, HANG, CALL_END, EXIT_EMERGENCY = 1, 2, 3, 0x0A
@@ -86,38 +75,12 @@ class _Waiting:
     due: float = 0.0
 
 
-class _Radio:
-    """What the station and its units have in common: a number, a place, a button."""
+class _Radio(HyteraRadio):
+    """A radio whose presses are acknowledged packet by packet."""
 
     def __init__(self, address: int) -> None:
-        self.address = address & ID_MASK
-        self._fix = GpsFix(is_valid=False)
+        super().__init__(address)
         self._press: Press | None = None
-        self._is_pressed = False
-        self._is_released = False
-
-    @property
-    def ip(self) -> int:
-        """The number in IPv4 form."""
-        return RADIO_NETWORK | self.address
-
-    def move(self, lat_deg: float, lon_deg: float, *, speed_mps: float, course_deg: float) -> None:
-        """Stand at a place (WGS-84), moving so."""
-        self._fix = GpsFix(
-            is_valid=True,
-            lat_deg=lat_deg,
-            lon_deg=lon_deg,
-            speed_mps=speed_mps,
-            course_deg=course_deg,
-        )
-
-    def lose_fix(self) -> None:
-        """See no satellites until the next ``move``."""
-        self._fix = GpsFix(is_valid=False)
-
-    def release(self) -> None:
-        """Leave the emergency by the radio's own button."""
-        self._is_released = self._press is not None
 
     @property
     def is_press_acknowledged(self) -> bool:
@@ -125,14 +88,8 @@ class _Radio:
         return self._press is not None and self._press.is_acknowledged
 
     def _begin(self, kind: EmergencyKind) -> None:
+        super()._begin(kind)
         self._press = Press(kind)
-        self._is_pressed = True
-        self._is_released = False
-
-    def _gps(self, now: Moment) -> bytes:
-        if not self._fix.is_valid:
-            return Gps40.of(self._fix).pack()
-        return Gps40.of(self._fix._replace(fix_at=now.at)).pack()
 
 
 class HrnpUnit(_Radio):
@@ -143,11 +100,8 @@ class HrnpUnit(_Radio):
 
     def __init__(self, station: "HrnpStation", address: int, talkgroup: int) -> None:
         super().__init__(address)
-        self.is_registered = False
         self._station = station
         self._talkgroup = talkgroup
-        self._is_on = True
-        self._register_due = 0.0
         self._report_due: float | None = None
 
     @property
@@ -166,17 +120,16 @@ class HrnpUnit(_Radio):
 
     def write(self, body: str) -> None:
         """Send a text to the dispatcher."""
-        text = TextMessage(0xA1, TEXT_FLAGS, 1, DISPATCHER, self.ip, body.encode("utf-16-le"))
-        self._station.queue(text.message())
+        self._station.queue(text_to_dispatcher(self, body))
 
     def switch_off(self) -> None:
         """Say that it leaves, and be silent."""
-        self._is_on = self.is_registered = False
+        self.is_on = self.is_registered = False
         self._send(Service.RRS, 0x0001, RrsAddress(address=self.ip))
 
     def switch_on(self) -> None:
         """Come back, and register."""
-        self._is_on = True
+        self.is_on = True
         self._register_due = 0.0
 
     def receive(self, data: bytes, now: Moment) -> None:
@@ -200,7 +153,7 @@ class HrnpUnit(_Radio):
             processes = (HANG, CALL_END) if self._press.kind == "call" else (EXIT_EMERGENCY,)
             for process in processes:
                 self._send_heard(process, self._press.kind)
-        if not self._is_on:
+        if not self.is_on:
             return
         if now.mono >= self._register_due:
             self._register_due = now.mono + REGISTER_AGAIN_S
@@ -208,22 +161,14 @@ class HrnpUnit(_Radio):
         if self._report_due is None or now.mono >= self._report_due:
             self._report_due = now.mono + every_s
             self._send_report(now, form)
+        for report in self.tracked(now):
+            self._station.queue(report)
 
-    def registered(self, answer: RrsAnswer, now: Moment) -> None:
-        """The host answered; renew in time."""
-        self.is_registered = answer.result == 0
-        if self.is_registered:
-            self._register_due = now.mono + RENEW_AT * answer.validity_s
-
-    def asked(self, request: LpRequest, now: Moment) -> None:
-        """The host wants to know the place (LP A001)."""
-        answer = LpImmediateAnswer(
-            request_id=request.request_id,
-            address=self.ip,
-            result=0 if self._fix.is_valid else POSITION_FAILURE,
-            gps=self._gps(now),
-        )
-        self._send(Service.LP, 0xA002, answer)
+    def checked(self) -> None:
+        """Answer a radio check on the air, which the station hears."""
+        if self.is_on and self._station.reports_calls:
+            answer = RcpReceiveStatus(VOICE, PRIVATE, self.address, self._station.address)
+            self._station.queue(Message(Service.RCP, 0xB844, answer.pack()))
 
     def _send_press(self, press: Press, now: Moment) -> None:
         """A call needs the subscription; an alarm has its own message and goes out anyway."""
@@ -289,6 +234,7 @@ class HrnpStation(_Radio):
         self._units: dict[int, HrnpUnit] = {}
         self._switched_on: set[tuple[int, int]] = set()  # opcode, target
         self._number = 0
+        self._heard: deque[int] = deque(maxlen=NUMBERS_KEPT)
         self._urgent: deque[_Waiting] = deque()
         self._usual: deque[_Waiting] = deque(maxlen=USUAL_KEPT)
         self._on_line: dict[int, _Waiting] = {}
@@ -352,8 +298,10 @@ class HrnpStation(_Radio):
                 self._acknowledged(frame.number)
             elif frame.opcode == Opcode.DATA and self.is_connected:
                 self._out.append(frame.answer(Opcode.DATA_ACK).pack())
-                for message in read_messages(frame.payload):
-                    self._serve(message, now)
+                if frame.number not in self._heard:  # else: our acknowledgement was lost
+                    self._heard.append(frame.number)
+                    for message in read_messages(frame.payload):
+                        self._serve(message, now)
 
     def tick(self, now: Moment) -> None:
         """Let every unit act, send what waits, send again what is not acknowledged."""
@@ -381,6 +329,7 @@ class HrnpStation(_Radio):
     def _disconnect(self) -> None:
         self.is_connected = False
         self._number = 0
+        self._heard.clear()
         again = [waiting for waiting in self._on_line.values() if waiting.press is not None]
         self._urgent.extendleft(reversed(again))
         self._on_line.clear()
@@ -393,7 +342,9 @@ class HrnpStation(_Radio):
     def _serve(self, message: Message, now: Moment) -> None:
         """Answer what the host asks for."""
         key = (message.service, message.opcode)
-        if key in {(Service.RCP, 0x10C9), (Service.RCP, 0x10C7)}:
+        if key == (Service.RCP, 0x1847):
+            self.queue(Message(Service.RCP, 0x8847, RcpResult(result=0).pack()))
+        elif key in {(Service.RCP, 0x10C9), (Service.RCP, 0x10C7)}:
             for target, on in unpack_switches(message.payload):
                 switch = (message.opcode, target)
                 (self._switched_on.add if on else self._switched_on.discard)(switch)
@@ -403,12 +354,19 @@ class HrnpStation(_Radio):
             own = RcpIdentityReply(result=0, which=0, value=self.address.to_bytes(4, "little"))
             self.queue(Message(Service.RCP, 0x8452, own.pack()))
         else:
-            body = read_body(message)
-            unit = self._units.get(getattr(body, "address", 0) & ID_MASK)
-            if unit is not None and isinstance(body, RrsAnswer):
-                unit.registered(body, now)
-            elif unit is not None and isinstance(body, LpRequest) and message.opcode == WHERE_NOW:
-                unit.asked(body, now)
+            self._serve_unit(message, now)
+
+    def _serve_unit(self, message: Message, now: Moment) -> None:
+        """What the host asks of a unit goes out on the air, and its answer comes back."""
+        if (message.service, message.opcode) == (Service.RCP, RADIO_CHECK):
+            checked = self._units.get(RcpTarget.unpack(message.payload).target)
+            if checked is not None:
+                checked.checked()
+            return
+        for unit in self._units.values():
+            if unit.is_addressed(message):
+                for answer in unit.serve(message, now):
+                    self.queue(answer)
 
     def _act_on_button(self) -> None:
         if self._press is None:

@@ -6,39 +6,38 @@ registration until that is answered, and its positions. A press goes out as the 
 message that is part of a press is never given up.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drivers.api import Moment
-from drivers.hytera_gps import Gps40, GpsFix
 from drivers.hytera_hdap import (
-    ID_MASK,
     LpEmergencyReport,
     LpTriggeredReport,
     Message,
     RcpRepeaterStatus,
+    RcpTarget,
     RrsAddress,
-    RrsAnswer,
     Service,
-    read_body,
     read_messages,
 )
 from drivers.hytera_hstrp_frames import CHANNEL, DEVICE, HstrpError, Kind, Packet, pack_options
 from drivers.wire import Layout
 from gateway.model.events import EmergencyKind
+from hil_tests.devices.hytera_radio import REGISTER_AGAIN_S, HyteraRadio, text_to_dispatcher
 
-RADIO_NETWORK = 0x0A000000  # 10.x.y.z
 CONNECT_AGAIN_S = 3.0
 HEARTBEAT_S = 6.0
 LOST_AFTER_S = 30.0  # then the computer is gone, and is connected to again
 RESEND_S = 2.0
 SENDS = 5
+NUMBERS_KEPT = 64  # of packets that were served
 WAITING_KEPT = 1000  # messages on the way; beyond that the oldest that is no press goes
-REGISTER_AGAIN_S = 5.0  # while a registration is not answered
-RENEW_AT = 0.9  # of a registration's validity
 CALL_TYPES: dict[EmergencyKind, int] = {"alarm": 0x0C, "call": 3}
 REPEATING, CHANNEL_HANG = 0, 4
 VOICE_SERVICE = 1
+PRIVATE = 0  # call type
+RADIO_CHECK = 0x0833
 
 
 @dataclass(slots=True)
@@ -51,7 +50,7 @@ class _Waiting:
     sends: int = 1
 
 
-class HstrpRepeater:
+class HstrpRepeater(HyteraRadio):
     """The repeater and one unit on its air; see the module's docstring.
 
     ``unit`` is the unit's 24-bit number, ``every_s`` the time between two positions.
@@ -66,52 +65,36 @@ class HstrpRepeater:
         slot: int = 1,
         every_s: float = 10.0,
     ) -> None:
+        super().__init__(unit)
         self.is_connected = False
-        self.is_registered = False
-        self._unit = unit & ID_MASK
         self._talkgroup = talkgroup
         self._device = device
         self._options = pack_options((DEVICE, device.to_bytes(4, "big")), (CHANNEL, bytes((slot,))))
         self._every_s = every_s
-        self._fix = GpsFix(is_valid=False)
-        self._kind: EmergencyKind | None = None  # of the last press
-        self._is_pressed = self._is_released = False
         self._is_press_sent = False
         self._number = 0
-        self._connect_due = self._beat_due = self._register_due = self._report_due = 0.0
+        self._heard: deque[int] = deque(maxlen=NUMBERS_KEPT)
+        self._connect_due = self._beat_due = self._report_due = 0.0
         self._heard_at = 0.0
+        self._texts_waiting: list[str] = []
         self._waiting: dict[int, _Waiting] = {}
         self._out: list[bytes] = []
 
     @property
     def name(self) -> str:
         """For people."""
-        return f"Hytera unit {self._unit} on repeater {self._device}"
-
-    def move(self, lat_deg: float, lon_deg: float, *, speed_mps: float, course_deg: float) -> None:
-        """Stand at a place (WGS-84), moving so."""
-        self._fix = GpsFix(
-            is_valid=True,
-            lat_deg=lat_deg,
-            lon_deg=lon_deg,
-            speed_mps=speed_mps,
-            course_deg=course_deg,
-        )
-
-    def lose_fix(self) -> None:
-        """See no satellites until the next ``move``."""
-        self._fix = GpsFix(is_valid=False)
+        return f"Hytera unit {self.address} on repeater {self._device}"
 
     def press(self, kind: EmergencyKind = "alarm") -> None:
         """Press the unit's button; NotImplementedError for a kind that a repeater cannot tell."""
         if kind not in CALL_TYPES:
             raise NotImplementedError(f"a Hytera repeater tells no {kind!r}")
-        self._kind = kind
-        self._is_pressed, self._is_released, self._is_press_sent = True, False, False
+        self._begin(kind)
+        self._is_press_sent = False
 
-    def release(self) -> None:
-        """End the call; an alarm's end is not told by a repeater, only that of its call."""
-        self._is_released = self._kind is not None
+    def write(self, body: str) -> None:
+        """Send a text to the dispatcher."""
+        self._texts_waiting.append(body)
 
     @property
     def is_press_acknowledged(self) -> bool:
@@ -122,6 +105,7 @@ class HstrpRepeater:
     def restart(self) -> None:
         """Lose power for a moment: the connection and the numbers are forgotten."""
         self.is_connected = False
+        self._heard.clear()
         self._number = 0
         self._connect_due = 0.0
 
@@ -136,9 +120,12 @@ class HstrpRepeater:
         self._heard_at = now.mono
         if packet.is_data:
             self._out.append(packet.acknowledgement().pack())
-            for message in read_messages(packet.payload):
-                self._serve(message, now)
+            if packet.number not in self._heard:  # else: our acknowledgement was lost
+                self._heard.append(packet.number)
+                for message in read_messages(packet.payload):
+                    self._serve(message, now)
         elif packet.kind & Kind.CONNECT:
+            self._heard.clear()
             self._connected(now)
             if not packet.options:  # the computer opened the conversation
                 self._send_control(Kind.HEARTBEAT)
@@ -175,48 +162,46 @@ class HstrpRepeater:
                 self._send_payload(Packet.unpack(old.packet).payload, now, is_press=True)
 
     def _serve(self, message: Message, now: Moment) -> None:
-        body = read_body(message)
-        if isinstance(body, RrsAnswer) and body.address & ID_MASK == self._unit:
-            self.is_registered = body.result == 0
-            self._register_due = now.mono + RENEW_AT * body.validity_s
+        """What the computer asks of the unit goes out on the air, and its answer comes back."""
+        if (message.service, message.opcode) == (Service.RCP, RADIO_CHECK):
+            if self.is_on and RcpTarget.unpack(message.payload).target == self.address:
+                self._send_status(REPEATING, PRIVATE, now)
+        elif self.is_addressed(message):
+            for answer in self.serve(message, now):
+                self._send_payload(answer.pack(), now, is_press=False)
 
     def _act(self, now: Moment) -> None:
         if self._is_pressed and self._kind is not None:
             self._is_pressed = False
             self._is_press_sent = True
-            self._send_status(REPEATING, self._kind, now, is_press=True)
-            report = LpEmergencyReport(address=self._ip, emergency_type=0, gps=self._gps(now))
+            self._send_status(REPEATING, CALL_TYPES[self._kind], now, is_press=True)
+            report = LpEmergencyReport(address=self.ip, emergency_type=0, gps=self._gps(now))
             if self._kind == "alarm":
                 self._send(Service.LP, 0xB003, report, now, is_press=True)
         if self._is_released and self._kind is not None:
             self._is_released = False
-            self._send_status(CHANNEL_HANG, self._kind, now)
+            self._send_status(CHANNEL_HANG, CALL_TYPES[self._kind], now)
         if now.mono >= self._register_due:
             self._register_due = now.mono + REGISTER_AGAIN_S
-            self._send(Service.RRS, 0x0003, RrsAddress(address=self._ip), now)
+            self._send(Service.RRS, 0x0003, RrsAddress(address=self.ip), now)
         if now.mono >= self._report_due:
             self._report_due = now.mono + self._every_s
-            position = LpTriggeredReport(1, self._ip, remaining=b"0" * 8, gps=self._gps(now))
+            position = LpTriggeredReport(1, self.ip, remaining=b"0" * 8, gps=self._gps(now))
             self._send(Service.LP, 0xC003, position, now)
-
-    @property
-    def _ip(self) -> int:
-        return RADIO_NETWORK | self._unit
-
-    def _gps(self, now: Moment) -> bytes:
-        fix = self._fix._replace(fix_at=now.at) if self._fix.is_valid else self._fix
-        return Gps40.of(fix).pack()
+        texts, self._texts_waiting = self._texts_waiting, []
+        for message in (*self.tracked(now), *(text_to_dispatcher(self, each) for each in texts)):
+            self._send_payload(message.pack(), now, is_press=False)
 
     def _send_status(
-        self, status: int, kind: EmergencyKind, now: Moment, *, is_press: bool = False
+        self, status: int, call_type: int, now: Moment, *, is_press: bool = False
     ) -> None:
         body = RcpRepeaterStatus(
             mode=1,
             status=status,
             service=VOICE_SERVICE,
-            call_type=CALL_TYPES[kind],
+            call_type=call_type,
             target=self._talkgroup,
-            sender=self._unit,
+            sender=self.address,
         )
         self._send(Service.RCP, 0xB845, body, now, is_press=is_press)
 

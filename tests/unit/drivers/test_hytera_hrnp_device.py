@@ -287,7 +287,9 @@ def test_registration_that_is_refused_is_tried_again() -> None:
     station = HrnpStation()
     unit = station.add_unit(UNIT)
     made = Bench(station)
-    unit.registered(RrsAnswer(address=unit.ip, result=1, validity_s=300), made.now)
+    unit.serve(
+        Message(Service.RRS, 0x0080, RrsAnswer(unit.ip, result=1, validity_s=300).pack()), made.now
+    )
     assert not unit.is_registered
     made.run(1)
     assert unit.is_registered
@@ -317,11 +319,13 @@ def test_unit_answers_where_it_is() -> None:
     made, unit = bench()
     made.forget()
     request = LpRequest(request_id=77, address=unit.ip)
-    packet = Frame(Opcode.DATA, 0x20, 0x10, 99, Message(Service.LP, 0xA001, request.pack()).pack())
+    question = Message(Service.LP, 0xA001, request.pack()).pack()
+    packet = Frame(Opcode.DATA, 0x20, 0x10, 99, question)
+    made.station.receive(packet.pack(), made.now)
     made.station.receive(packet.pack(), made.now)
     made.run(0.2)
     unit.lose_fix()
-    made.station.receive(packet.pack(), made.now)
+    made.station.receive(packet._replace(number=100).pack(), made.now)
     made.run(0.2)
     found, lost = made.events(PositionFix)
     assert (found.trigger, found.fix_valid, lost.fix_valid) == ("request", True, False)
