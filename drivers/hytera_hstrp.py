@@ -176,7 +176,7 @@ DRIVER = Driver(
     speaks_first=True,
     commands=COMMANDS,
     explain=explain_hstrp,
-    grade="bronze",
+    grade="silver",
     handles=(
         Handles("24 connect", "the repeater announces itself", "answered by 25", "captured 1"),
         Handles("05 connect", "we announce ourselves", "sent with connect = true", "captured 1"),

@@ -15,6 +15,7 @@ from gateway.model.geo import Point
 from gateway.model.identity import RadioId
 from hil_tests.devices.base import Device
 from hil_tests.devices.hytera_hrnp import HrnpStation, HrnpUnit
+from hil_tests.devices.hytera_hstrp import HstrpRepeater
 from hil_tests.devices.jt808 import Jt808Device
 from hil_tests.devices.nmea0183 import Nmea0183Device
 from hil_tests.devices.tetra_pei import TetraPeiDevice
@@ -144,6 +145,8 @@ class EmulatedBench:
         if table.kind == "tetra":
             return TetraPeiDevice(int(table.number), every_s=table.every_s)
         address = address_of(self._scenario, table)
+        if table.kind == "repeater":
+            return HstrpRepeater(address, every_s=table.every_s)
         if table.kind == "station":
             return HrnpStation(address, every_s=table.every_s)
         station = self._actors[table.behind].device
@@ -206,7 +209,7 @@ class EmulatedBench:
         elif isinstance(step, Release):
             device.release()
         elif isinstance(step, SwitchOff):
-            if isinstance(device, HrnpUnit | TetraPeiDevice):
+            if isinstance(device, HrnpUnit | HstrpRepeater | TetraPeiDevice):
                 device.switch_off()
             elif isinstance(device, Jt808Device):
                 device.log_out()

@@ -24,7 +24,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=60)]
 Metres = Annotated[float, msgspec.Meta(gt=0)]
 Latitude = Annotated[float, msgspec.Meta(ge=-90, le=90)]
 Longitude = Annotated[float, msgspec.Meta(ge=-180, le=180)]
-DeviceKind = Literal["receiver", "terminal", "station", "unit", "tetra"]
+DeviceKind = Literal["receiver", "terminal", "station", "unit", "repeater", "tetra"]
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,9 +45,9 @@ class DeviceTable(Table, frozen=True, kw_only=True):
     """A radio, a terminal or a receiver.
 
     It is on ``link``, or (a unit on the air) heard by the control station ``behind``. ``number`` is
-    its 8-digit PDT number, its phone number, its 24-bit address or its ISSI. ``unit`` registers it
-    to a unit of that id; without one the gateway does not know it. It reports every ``every_s``
-    seconds.
+    its 8-digit PDT number, its phone number, its 24-bit address or its ISSI; that of a ``repeater``
+    is the number of the radio on its air. ``unit`` registers it to a unit of that id; without one
+    the gateway does not know it. It reports every ``every_s`` seconds.
     """
 
     name: Slug

@@ -14,6 +14,7 @@ from gateway.model import pdt_number
 from gateway.settings import parse_address
 from hil_tests.devices.base import Device
 from hil_tests.devices.hytera_hrnp import HrnpStation
+from hil_tests.devices.hytera_hstrp import HstrpRepeater
 from hil_tests.devices.jt808 import Jt808Device
 from hil_tests.devices.kenwood import KenwoodBase
 from hil_tests.devices.moto_ars import MotoArsDevice
@@ -98,11 +99,19 @@ def _tetra(wanted: Emulation) -> Pair:
     return radio, radio
 
 
+def _repeater(wanted: Emulation) -> Pair:
+    """A repeater, with one unit on its air."""
+    facts = pdt_number.number_facts(wanted.number or "80020201", is_group=False)
+    repeater = HstrpRepeater(facts.address, every_s=wanted.every_s)
+    return repeater, repeater
+
+
 DEVICES: Mapping[str, Callable[[Emulation], Pair]] = {
     "nmea0183": _receiver,
     "kenwood": _kenwood,  # read by the driver nmea0183
     "jt808": _terminal,
     "hytera_hrnp": _station,
+    "hytera_hstrp": _repeater,
     "tetra_pei": _tetra,
     "moto_ars": _moto_ars,
 }

@@ -76,6 +76,7 @@ class HstrpRepeater(HyteraRadio):
         self._heard: deque[int] = deque(maxlen=NUMBERS_KEPT)
         self._connect_due = self._beat_due = self._report_due = 0.0
         self._heard_at = 0.0
+        self._is_leaving = False
         self._texts_waiting: list[str] = []
         self._waiting: dict[int, _Waiting] = {}
         self._out: list[bytes] = []
@@ -95,6 +96,15 @@ class HstrpRepeater(HyteraRadio):
     def write(self, body: str) -> None:
         """Send a text to the dispatcher."""
         self._texts_waiting.append(body)
+
+    def switch_off(self) -> None:
+        """The unit says that it leaves, and is silent; the repeater goes on."""
+        self._is_leaving = True
+
+    def switch_on(self) -> None:
+        """The unit comes back, and registers."""
+        self.is_on = True
+        self._register_due = self._report_due = 0.0
 
     @property
     def is_press_acknowledged(self) -> bool:
@@ -181,6 +191,13 @@ class HstrpRepeater(HyteraRadio):
         if self._is_released and self._kind is not None:
             self._is_released = False
             self._send_status(CHANNEL_HANG, CALL_TYPES[self._kind], now)
+        if self._is_leaving:
+            self._is_leaving = self.is_on = self.is_registered = False
+            self._send(Service.RRS, 0x0001, RrsAddress(address=self.ip), now)
+        if self.is_on:
+            self._report(now)
+
+    def _report(self, now: Moment) -> None:
         if now.mono >= self._register_due:
             self._register_due = now.mono + REGISTER_AGAIN_S
             self._send(Service.RRS, 0x0003, RrsAddress(address=self.ip), now)

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from drivers.api import Driver, Moment
+from gateway.model.events import EmergencyKind
 from hil_tests.devices.base import Device
 from hil_tests.devices.hytera_hrnp import HrnpStation
+from hil_tests.devices.hytera_hstrp import HstrpRepeater
 from hil_tests.devices.jt808 import Jt808Device
 from tests.support.talk import Talk
 
@@ -33,10 +35,24 @@ def station_and_unit() -> Cast:
     return Cast(station, station.add_unit(1002))
 
 
+class CallingRepeater(HstrpRepeater):
+    """Presses are emergency calls: a repeater tells the end of those, and of alarms it does not."""
+
+    def press(self, kind: EmergencyKind = "call") -> None:
+        super().press(kind)
+
+
+def repeater_and_unit() -> Cast:
+    """A repeater, with a unit on its air."""
+    repeater = CallingRepeater(1002)
+    return Cast(repeater, repeater)
+
+
 # By driver. One with receipts and a grade above bronze belongs here, or below.
 DEVICES: dict[str, Callable[[], Cast]] = {
     "jt808": terminal,
     "hytera_hrnp": station_and_unit,
+    "hytera_hstrp": repeater_and_unit,
 }
 
 # By driver: why no device of it could ever say that its emergency has come.

@@ -9,7 +9,7 @@ import pytest
 from drivers.api import Command, Driver, Moment, Outcome, Output, Report, Verb
 from drivers.hytera_hrnp import DRIVER as HRNP
 from drivers.hytera_hstrp import DRIVER as HSTRP
-from gateway.model.events import EmergencyEnded, PositionFix, TextReceived
+from gateway.model.events import EmergencyEnded, PositionFix, RadioDeregistered, TextReceived
 from gateway.model.identity import RadioId
 from gateway.model.quantities import NS_PER_S, Instant
 from hil_tests.devices.hytera_hrnp import HrnpStation, HrnpUnit
@@ -144,14 +144,17 @@ def test_check_is_answered_by_a_radio_that_is_there(pair: Pair, by: str) -> None
     made.ask(Verb.CHECK)
     made.run(1)
     assert made.outcomes == [Outcome(1, "delivered")]
-    if isinstance(made.unit, HrnpUnit):
-        made.unit.switch_off()
-    else:
-        made.unit.is_on = False
+    made.unit.switch_off()
     made.run(1)
+    assert [event.radio_id for event in made.events(RadioDeregistered)] == [RADIO]
     made.ask(Verb.CHECK)
     made.run(40)
     assert len(made.outcomes) == 1, "a radio that is off says nothing"
+    made.unit.switch_on()
+    made.run(1)
+    made.ask(Verb.CHECK)
+    made.run(1)
+    assert made.outcomes[1:] == [Outcome(3, "delivered")]
 
 
 def test_emergency_stop_ends_the_alarm_in_the_radio(pair: Pair) -> None:
