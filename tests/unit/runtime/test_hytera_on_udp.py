@@ -1,0 +1,140 @@
+"""Hytera over real datagrams: who is heard (R10), and that silence is seen (R12)."""
+
+import asyncio
+import socket
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drivers.api import Moment
+from drivers.hytera_hrnp import DRIVER as HRNP
+from drivers.hytera_hrnp_host import KEEPALIVE_S
+from drivers.hytera_hstrp import DRIVER as HSTRP
+from gateway.clock import ManualClock
+from gateway.model.events import EmergencyRaised
+from hil_tests.devices.hytera_hstrp import HEARTBEAT_S, HstrpRepeater
+from tests.support.links import eventually
+from tests.support.runner import Runtime
+
+ALARMS = {  # LP B003 of a radio that nobody has registered
+    "hytera_hrnp": bytes.fromhex("7e04000010200001001fa34f0244b80c00010005001d8e3400178234007803"),
+    "hytera_hstrp": bytes.fromhex(
+        "3242002000018304000186a104010108b003002d0a348e1d0041303231353330323430"
+        "3632354e333031342e353637384531323030392e38373635312e323038373303"
+    ),
+}
+RECEIPTS = {
+    "hytera_hrnp": bytes.fromhex("7e04001020100001000c61ce"),
+    "hytera_hstrp": bytes.fromhex("3242002100018304000186a1040101"),
+}
+
+
+def table(driver: str, **more: Any) -> dict[str, Any]:
+    return {
+        "transport": "udp",
+        "id": "link-1",
+        "driver": driver,
+        "listen": "127.0.0.1:0",
+        "allow": ["127.0.0.1/32"],
+        "options": {"connect": False},
+    } | more
+
+
+def place_of(runtime: Runtime) -> tuple[str, int]:
+    host, _, port = runtime.runners["link-1"].view().place.split()[1].rpartition(":")
+    return host, int(port)
+
+
+def radio(source: str = "127.0.0.1") -> socket.socket:
+    wire = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    wire.bind((source, 0))
+    wire.settimeout(0)
+    return wire
+
+
+@pytest.mark.parametrize("driver", sorted(ALARMS))
+def test_strangers_are_dropped_and_counted_and_unknown_radios_are_not_verified(
+    driver: str, tmp_path: Path
+) -> None:
+    async def story() -> None:
+        runtime = Runtime([table(driver)], tmp_path)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(runtime.run())
+            await eventually(lambda: runtime.runners["link-1"].view().state == "up")
+            with radio("127.0.0.2") as stranger, radio() as friend:
+                for _ in range(100):
+                    stranger.sendto(ALARMS[driver], place_of(runtime))
+                dropped = runtime.counters.link_dropped
+                await eventually(lambda: dropped["link-1", "not_allowed"] == 100)
+                assert not [e for e in runtime.outbox.events if isinstance(e, EmergencyRaised)]
+                begun = time.monotonic()
+                waiting = group.create_task(
+                    runtime.next_event(lambda event: isinstance(event, EmergencyRaised), 2)
+                )
+                await asyncio.sleep(0)
+                friend.sendto(ALARMS[driver], place_of(runtime))
+                raised = await waiting
+                assert time.monotonic() - begun < 1
+                assert isinstance(raised, EmergencyRaised)
+                assert (raised.verified, raised.doubt) == (False, "unregistered radio")
+                heard = []
+                async with asyncio.timeout(2):
+                    while RECEIPTS[driver] not in heard:
+                        heard.append(await asyncio.get_running_loop().sock_recv(friend, 2000))
+                with pytest.raises(BlockingIOError):
+                    stranger.recv(2000)
+            task.cancel()
+
+    asyncio.run(story())
+
+
+def test_a_repeater_that_disappears_is_silent_after_three_heartbeats(tmp_path: Path) -> None:
+    (link,) = tomllib.loads(HSTRP.example)["link"]
+    silent_after_s = link["silent_after_s"]
+    assert silent_after_s == 3 * HEARTBEAT_S
+
+    async def story() -> None:
+        clock = ManualClock()
+        runtime = Runtime([table("hytera_hstrp", silent_after_s=silent_after_s)], tmp_path, clock)
+        runner = runtime.runners["link-1"]
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(runtime.run())
+            await eventually(lambda: runner.view().state == "up")
+            repeater = HstrpRepeater(1002, every_s=3600)
+            with radio() as wire:
+                for _ in range(5):  # half a minute with nothing but heartbeats
+                    before = runtime.counters.bytes_received["link-1"]
+                    repeater.tick(Moment(clock.monotonic(), clock.now()))
+                    for packet in repeater.outgoing():
+                        wire.sendto(packet, place_of(runtime))
+                    await eventually(
+                        lambda before=before: runtime.counters.bytes_received["link-1"] > before
+                    )
+                    while packets := _waiting(wire):
+                        for packet in packets:
+                            repeater.receive(packet, Moment(clock.monotonic(), clock.now()))
+                    await clock.advance(HEARTBEAT_S)
+                    assert runner.view().state == "up"
+                await clock.advance(2 * HEARTBEAT_S + 1)
+                assert runner.view().state == "silent"
+                assert runner.view().rejected["silent"] == 1
+            task.cancel()
+
+    asyncio.run(story())
+
+
+def _waiting(wire: socket.socket) -> list[bytes]:
+    packets = []
+    while True:
+        try:
+            packets.append(wire.recv(2000))
+        except BlockingIOError:
+            return packets
+
+
+def test_a_station_is_asked_so_often_that_its_silence_is_seen_in_thirty_seconds() -> None:
+    (link,) = tomllib.loads(HRNP.example)["link"]
+    assert link.get("silent_after_s", 30.0) <= 3 * KEEPALIVE_S == 30.0
