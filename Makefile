@@ -52,6 +52,7 @@ fix: setup ## let the formatter and the linter mend what they can, write generat
 	$(RUN) -m tools.write_config
 	$(RUN) -m tools.write_schemas
 	$(RUN) -m tools.write_asyncapi
+	$(RUN) -m tools.write_dashboards
 	$(RUN) -m tools.write_airtime
 
 bench: servers ## figures beside a ceiling measured in the same run
@@ -60,6 +61,8 @@ bench: servers ## figures beside a ceiling measured in the same run
 lock: ## write requirements.lock anew from pyproject.toml
 	.tools/bin/uv pip compile --quiet --no-header --universal --generate-hashes --no-emit-index-url \
 	  --no-annotate --python-version 3.11 --group dev pyproject.toml -o requirements.lock
+	echo 'grafana-client>=5.1' | .tools/bin/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url \
+	  --no-annotate --python-version 3.11 - -o tests/grafana/requirements.lock
 	echo 'atheris>=3' | .tools/bin/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url \
 	  --no-annotate --python-version 3.11 - -o tests/fuzz/requirements.lock
 

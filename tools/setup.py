@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 TOOLS = ROOT / ".tools"
 LOCK = ROOT / "requirements.lock"
+GRAFANA_LOCK = ROOT / "tests" / "grafana" / "requirements.lock"
 STAMP = VENV / ".installed"
 SERVERS = {  # program: Debian package
     "mosquitto": "mosquitto",
@@ -64,7 +65,10 @@ def run(command: list[str | Path], what: str) -> None:
 def environment() -> None:
     """The virtual environment with exactly the locked packages, and the project itself."""
     wanted = hashlib.sha256(
-        LOCK.read_bytes() + (ROOT / "pyproject.toml").read_bytes() + sys.version.encode()
+        LOCK.read_bytes()
+        + GRAFANA_LOCK.read_bytes()
+        + (ROOT / "pyproject.toml").read_bytes()
+        + sys.version.encode()
     ).hexdigest()
     if STAMP.exists() and STAMP.read_text() == wanted:
         return
@@ -83,6 +87,12 @@ def environment() -> None:
         [uv, "pip", "install", "--quiet", "--python", python, "--no-deps",
          "--no-build-isolation", "--editable", "."],
         "pdt-gateway is installed",
+    )  # fmt: skip
+    # Beside it and not in it: what comes along with this one replaces urllib3 where it is put.
+    run(
+        [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "--no-deps",
+         "--target", TOOLS / "grafana-client", "-r", GRAFANA_LOCK],
+        "grafana-client is there for the tests",
     )  # fmt: skip
     STAMP.write_text(wanted)
 

@@ -29,6 +29,7 @@ UNIT_STATES: tuple[UnitState, ...] = get_args(UnitState)  # their place is their
 LINK_CODES: Mapping[LinkState, int] = {"up": 0, "connecting": 1, "silent": 2, "down": 3}
 REPEAT_S = 60.0  # a unit of which nothing changes is written this often
 TRAILS = 6  # units in an emergency whose way a map can draw, each as a line of its own
+TRAIL_ENDS_S = 1200.0  # longer than a map looks back, see Trails
 OPEN_NS = 40  # after the events of one moment, see line_protocol
 
 
@@ -58,7 +59,7 @@ class Figures:
     def __init__(self, site: str, present: Present) -> None:
         self._site = site
         self._present = present
-        self._trails = Trails()
+        self._trails = Trails(site)
         self._written: dict[str, tuple[object, Instant]] = {}  # unit or radio: what, when
 
     def lines(self, at: Instant) -> Iterator[str]:
@@ -74,8 +75,11 @@ class Figures:
         )
         for view in units:
             trail = trails.get(view.radio_id) if view.has_emergency else None
+            if trail is not None:
+                self._trails.passes(trail, view)
             if self._is_news(view, trail, at):
                 yield from _lines(unit_line(self._site, view, trail, at))
+        yield from _lines(*self._trails.ends(at))
 
     def _gateway(
         self, units: Sequence[UnitView], emergencies: Sequence[Emergency], at: Instant
@@ -84,9 +88,14 @@ class Figures:
         ages = [
             age for view in units if _is_located(view) for age in [_age_s(view.fix_received_at, at)]
         ]
+        health = self._present.health()
         return {
-            **msgspec.structs.asdict(self._present.health()),
+            **msgspec.structs.asdict(health),
+            "sinks_oldest_age_s": max(
+                (sink.oldest_age_s for sink in getattr(health, "sinks", ())), default=0.0
+            ),
             "units": _states(units),
+            "links": _link_states(self._present.links()),
             "fix_oldest_s": max((age for age in ages if age is not None), default=0.0),
             "emergencies_open": len(emergencies),
             "emergencies_waiting": len(waiting),
@@ -120,22 +129,45 @@ class Trails:
     """Gives each radio in an emergency a number from 1 to ``TRAILS`` for as long as it is open.
 
     One map layer draws one line, so each of them asks for a number and not for a unit. The number
-    that was free for longest is given next; when all are in use, later ones have none.
+    that was free for longest is given next; when all are in use, later ones have none. A map keeps
+    a line of which it hears nothing more, so a trail ends by standing still at its last place until
+    all that the map looks back to is that place.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, site: str) -> None:
+        self._site = site
         self._free = list(range(1, TRAILS + 1))
         self._given: dict[str, int] = {}
+        self._places: dict[int, dict[str, FieldValue]] = {}
+        self._freed_at: dict[int, Instant | None] = {}
 
     def of(self, emergencies: Iterable[Emergency]) -> dict[str, int]:
         """The numbers by radio."""
         radios = list(dict.fromkeys(each.radio_id for each in emergencies))
-        for radio in self._given.keys() - set(radios):
-            self._free.append(self._given.pop(radio))
+        for radio in [each for each in self._given if each not in radios]:
+            number = self._given.pop(radio)
+            self._free.append(number)
+            self._freed_at[number] = None  # known at the next ``ends``
         for radio in radios:
             if radio not in self._given and self._free:
-                self._given[radio] = self._free.pop(0)
+                number = self._given[radio] = self._free.pop(0)
+                self._places.pop(number, None)
+                self._freed_at.pop(number, None)
         return dict(self._given)
+
+    def passes(self, number: int, view: UnitView) -> None:
+        """Where the unit of a number is now."""
+        self._places[number] = place_fields(view.lat_deg, view.lon_deg)
+
+    def ends(self, at: Instant) -> Iterator[str | None]:
+        """A point of each trail that has ended of late."""
+        for number, freed_at in list(self._freed_at.items()):
+            start = self._freed_at[number] = freed_at or at
+            place = self._places.get(number)
+            if not place or at.seconds_since(start) > TRAIL_ENDS_S:
+                del self._freed_at[number]
+                continue
+            yield line("radio_status", {"site": self._site}, {"trail": number, **place}, at)
 
 
 def most_urgent(emergencies: Iterable[Emergency]) -> list[tuple[Emergency, int]]:
@@ -237,6 +269,11 @@ def _lines(*lines: str | None) -> Iterator[str]:
 def _states(units: Iterable[UnitView]) -> dict[str, int]:
     counted = Counter(view.state for view in units)
     return {state: counted[state] for state in UNIT_STATES}
+
+
+def _link_states(links: Iterable[LinkView]) -> dict[str, int]:
+    counted = Counter(view.state for view in links)
+    return {state: counted[state] for state in LINK_CODES}
 
 
 def _is_located(view: UnitView) -> bool:

@@ -26,6 +26,12 @@ def test_every_run_time_package_has_its_line() -> None:
     assert set(section("The gateway, at run time")) == named(project["project"]["dependencies"])
 
 
+def test_every_optional_package_has_its_line() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = project["project"]["optional-dependencies"]
+    assert set(section("Optional")) == named([each for extra in extras.values() for each in extra])
+
+
 def test_every_development_package_has_its_line() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert set(section("For development and tests")) == named(project["dependency-groups"]["dev"])
@@ -38,7 +44,12 @@ def test_every_package_of_the_page_has_its_line() -> None:
 
 
 def test_every_line_says_why_what_instead_size_licence_and_state() -> None:
-    for title in ("The gateway, at run time", "For development and tests", "The desk page"):
+    for title in (
+        "The gateway, at run time",
+        "Optional",
+        "For development and tests",
+        "The desk page",
+    ):
         for name, cells in section(title).items():
             assert len(cells) == COLUMNS - 1, name
             assert all(cells), name

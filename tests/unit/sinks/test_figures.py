@@ -153,6 +153,8 @@ def test_a_link_is_written_with_its_state_and_its_counts(present: States, figure
     written = point.fields
     assert (written["state"], written["state_code"], written["is_up"]) == ("silent", 2, False)
     assert (written["state_s"], written["peers"]) == (9.0, 4)
+    (whole,) = points(figures.lines(later(9)), "gateway")
+    assert (whole.fields["links_silent"], whole.fields["links_up"]) == (1, 0)
     assert (written["rejected"], written["rejected_bad_crc"], written["rejected_length"]) == (
         4, 3, 1,
     )  # fmt: skip
@@ -169,8 +171,29 @@ def test_a_unit_in_an_emergency_has_a_trail(present: States, figures: Figures) -
     assert "trail" not in two.fields
 
 
+def test_a_trail_ends_by_standing_still_and_then_is_heard_of_no_more(
+    present: States, figures: Figures
+) -> None:
+    state = press(1)
+    present.put(state)
+    present.unit_views = units(unit_view(1, has_emergency=True, lat_deg=23.5))
+    list(figures.lines(AT))
+    present.put(transitions.closed(take(state, 5), closed(state)))
+    present.unit_views = units(unit_view(1, lat_deg=23.9))
+
+    def ends(seconds: float) -> list[Parsed]:
+        lines = figures.lines(later(seconds))
+        return [p for p in points(lines, "radio_status") if "unit" not in p.tags]
+
+    for seconds in (10, 20, 1200):
+        (end,) = ends(seconds)
+        assert (end.tags, end.fields["trail"], end.fields["lat"]) == ({"site": SITE}, 1, 23.5)
+    assert not ends(1300)
+    assert not ends(1310)
+
+
 def test_trails_stay_with_their_radio_and_are_given_again_as_late_as_can_be() -> None:
-    trails = Trails()
+    trails = Trails(SITE)
     first = [press(number) for number in range(1, TRAILS + 3)]
     given = trails.of(first)
     assert sorted(given.values()) == list(range(1, TRAILS + 1))
