@@ -13,40 +13,37 @@ import msgspec
 
 from drivers.api import (
     CodecOptions,
+    Command,
     Driver,
     Handles,
     Heard,
     Moment,
+    Outcome,
     Output,
     Reject,
     Report,
     Transport,
 )
+from drivers.jt808_commands import VERBS, Questions
+from drivers.jt808_explain import explain
 from drivers.jt808_frames import MAX_FRAME, Deframer, Frame, decode, reject
 from drivers.jt808_messages import (
-    ALARM_EMERGENCY,
     BATCH_STORED,
     FROM_PLATFORM,
     TEXT_ENCODING,
+    Ack,
     AckResult,
     Message,
     RegisterResult,
     read_answered_position,
     read_auth,
     read_batch,
+    read_parameters,
     read_register,
     text,
 )
 from drivers.jt808_peers import Answers, Ledger, Terminal, Terminals
-from drivers.jt808_reports import (
-    WATCHED,
-    Marked,
-    Reader,
-    alarms_of,
-    calm_of,
-    mark_of_alarm,
-    mark_of_fix,
-)
+from drivers.jt808_reports import Marked, Reader, alarms_of, mark_of_alarm, mark_of_fix
 from drivers.jt808_split import Assembler
 from drivers.wire import WireError
 from gateway.model.events import (
@@ -58,6 +55,7 @@ from gateway.model.events import (
 
 MAX_STRANGERS = 16  # terminals that are not allowed whose alarms one peer may still show
 MAX_DETAIL = 200  # characters of a terminal's own description
+ANSWERS = {Message.TERMINAL_ACK, Message.PARAMETERS, Message.POSITION_ANSWER}  # nobody answers them
 
 
 class Jt808Options(CodecOptions, frozen=True, kw_only=True):
@@ -68,6 +66,8 @@ class Jt808Options(CodecOptions, frozen=True, kw_only=True):
     ``accept_any_auth`` false refuses another code and marks alarms before it as unverified.
     ``utc_offset_h`` is the terminals' clock, hours east of UTC. ``encrypted_coordinates`` says
     what becomes of positions with status bit 5 within China: "leave_out" or "take".
+    ``vendor_sos`` takes the bits of item E7 for the SOS key as well. ``text_aloud`` has texts read
+    out by the terminal, not only displayed.
     """
 
     allow: tuple[str, ...] = ("*",)
@@ -75,6 +75,8 @@ class Jt808Options(CodecOptions, frozen=True, kw_only=True):
     accept_any_auth: bool = True
     utc_offset_h: Annotated[float, msgspec.Meta(ge=-12, le=14)] = 8.0
     encrypted_coordinates: Literal["leave_out", "take"] = "leave_out"
+    vendor_sos: bool = True
+    text_aloud: bool = False
 
 
 Handler = Callable[[Frame, Terminal, Moment], Sequence[Output]]
@@ -89,6 +91,7 @@ class Jt808Codec:
         self._reader = Reader(
             utc_offset_s=round(options.utc_offset_h * 3600),
             takes_encrypted=options.encrypted_coordinates == "take",
+            takes_vendor_sos=options.vendor_sos,
         )
         self._deframer = Deframer()
         self._assembler = Assembler()
@@ -96,12 +99,16 @@ class Jt808Codec:
         self._ledger = Ledger()
         self._strangers: set[str] = set()
         self._answers = Answers(options.auth_code)
+        self._questions = Questions(self._answers, aloud=options.text_aloud)
         self._handlers: dict[int, Handler] = {
             int(Message.TERMINAL_ACK): self._terminal_ack,
             int(Message.HEARTBEAT): self._heartbeat,
             int(Message.LOGOUT): self._logout,
+            int(Message.ASK_TIME): self._ask_time,
+            int(Message.ASK_TIME_VENDOR): self._ask_time,
             int(Message.REGISTER): self._register,
             int(Message.AUTHENTICATE): self._authenticate,
+            int(Message.PARAMETERS): self._parameters,
             int(Message.POSITION): self._position,
             int(Message.POSITION_ANSWER): self._position_answer,
             int(Message.POSITION_BATCH): self._position_batch,
@@ -134,12 +141,27 @@ class Jt808Codec:
         return self._answers.drain()
 
     def next_deadline(self) -> float | None:
-        """When an unfinished split message is given up."""
-        return self._assembler.next_deadline()
+        """When an unfinished split message is given up, or a question repeated."""
+        unfinished, unanswered = self._assembler.next_deadline(), self._questions.next_deadline()
+        if unfinished is None or unanswered is None:
+            return unanswered if unfinished is None else unfinished
+        return min(unfinished, unanswered)
 
     def expire(self, now: Moment) -> Sequence[Output]:
-        """Give up unfinished split messages."""
+        """Give up unfinished split messages, repeat what was asked."""
+        self._questions.expire(now)
         return self._assembler.expire(now.mono)
+
+    def send(self, command: Command, now: Moment) -> Sequence[Output]:
+        """Ask a terminal that has spoken on this connection."""
+        terminal = self._terminals.find(command.radio_id)
+        if terminal is None:
+            why = "no terminal of this number has spoken on this connection"
+            return (Outcome(command.order, "refused", why),)
+        doubt = self._doubt(terminal)
+        if doubt is not None:
+            return (Outcome(command.order, "refused", f"the terminal is {doubt}"),)
+        return self._questions.ask(command, terminal, now)
 
     # --- frames -----------------------------------------------------------------------------------
 
@@ -147,6 +169,7 @@ class Jt808Codec:
         terminal = self._terminals.get(frame.phone)
         if not terminal.is_allowed:
             return self._stranger(frame, terminal, now)
+        terminal.version = frame.version
         handler = self._handlers.get(frame.message)
         if handler is None:
             self._answers.acknowledge(frame, AckResult.UNSUPPORTED)
@@ -164,7 +187,8 @@ class Jt808Codec:
         try:
             return handler(frame, terminal, now)
         except WireError as error:
-            self._answers.acknowledge(frame, AckResult.WRONG)
+            if frame.message not in ANSWERS:
+                self._answers.acknowledge(frame, AckResult.WRONG)
             return [reject("length", f"{frame.message:04X}: {error}", frame.body)]
 
     def _stranger(self, frame: Frame, terminal: Terminal, now: Moment) -> Sequence[Output]:
@@ -202,7 +226,19 @@ class Jt808Codec:
     # --- messages ---------------------------------------------------------------------------------
 
     def _terminal_ack(self, frame: Frame, terminal: Terminal, now: Moment) -> Sequence[Output]:
-        del frame, now
+        del now
+        outcomes = self._questions.acknowledged(frame.phone, Ack.unpack(frame.body))
+        return [Heard(terminal.radio), *outcomes]
+
+    def _parameters(self, frame: Frame, terminal: Terminal, now: Moment) -> Sequence[Output]:
+        """0104: of a terminal's many parameters only the intervals are looked at."""
+        del now
+        serial, found = read_parameters(frame.body)
+        outcomes = self._questions.answered(frame.phone, serial, Message.PARAMETERS, found)
+        return [Heard(terminal.radio), *outcomes]
+
+    def _ask_time(self, frame: Frame, terminal: Terminal, now: Moment) -> Sequence[Output]:
+        self._answers.time(frame, now.at)
         return [Heard(terminal.radio)]
 
     def _heartbeat(self, frame: Frame, terminal: Terminal, now: Moment) -> Sequence[Output]:
@@ -265,9 +301,12 @@ class Jt808Codec:
 
     def _position_answer(self, frame: Frame, terminal: Terminal, now: Moment) -> Sequence[Output]:
         """0201 is itself an answer: nobody waits for one to it."""
-        _, body = read_answered_position(frame.body)
+        serial, body = read_answered_position(frame.body)
         marked = self._read(frame, terminal, now, body, "request")
-        return [Report(event, None, same_as, calm) for event, same_as, calm in marked]
+        return [
+            *(Report(event, None, same_as, calm) for event, same_as, calm in marked),
+            *self._questions.answered(frame.phone, serial, Message.POSITION_ANSWER),
+        ]
 
     def _position_batch(self, frame: Frame, terminal: Terminal, now: Moment) -> Sequence[Output]:
         """Everything that is readable; the terminal would only send the rest the same again."""
@@ -298,17 +337,18 @@ class Jt808Codec:
 
         Only a report of this moment can say that an emergency is over: a batch tells of the past.
         """
-        position, fix = self._reader.fix(body, terminal.radio, trigger)
+        reading = self._reader.read(body, terminal.radio, trigger)
+        position, fix, raised = reading
         doubt = self._doubt(terminal)
         alarms: list[Marked] = []
-        if position.alarm & WATCHED:
+        if raised:
             mark = mark_of_alarm(frame.serial, position, fix, now.at)
-            alarms = [Marked(event, mark) for event in alarms_of(position, fix, doubt)]
+            alarms = [Marked(event, mark) for event in alarms_of(reading, doubt)]
             terminal.alarmed(fix.fix_at)
-            if position.alarm & ALARM_EMERGENCY and trigger in {"unknown", "time"}:
+            if "alarm" in raised and trigger in {"unknown", "time"}:
                 fix = msgspec.structs.replace(fix, trigger="emergency")
         is_now = trigger in {"unknown", "request"} and not terminal.is_past(fix.fix_at)
-        calm = calm_of(position.alarm) if is_now and doubt is None else ()
+        calm = reading.calm if is_now and doubt is None else ()
         return [*alarms, Marked(fix, mark_of_fix(frame.serial, position), calm)]
 
     def _doubt(self, terminal: Terminal) -> str | None:
@@ -345,6 +385,8 @@ auth_code = ""                 # the number itself
 accept_any_auth = true
 utc_offset_h = 8.0
 encrypted_coordinates = "leave_out"
+vendor_sos = true
+text_aloud = false
 """
 
 DRIVER = Driver(
@@ -359,6 +401,8 @@ DRIVER = Driver(
     codec=Jt808Codec,
     max_frame=MAX_FRAME,
     has_receipts=True,
+    commands=VERBS,
+    explain=explain,
     grade="silver",
     handles=(
         Handles(
@@ -396,7 +440,27 @@ DRIVER = Driver(
             "position_fix (stored, time); 8001 after all",
             "captured 5, published 5",
         ),
-        Handles("0001", "general answer of a terminal", "sign of life", "published 5"),
+        Handles(
+            "0200 item E7, bits 1 to 4",
+            "SOS key of some makers' terminals",
+            "emergency_raised (alarm)",
+            "one source",
+        ),
+        Handles(
+            "0200 items 01, 31; 56, D4, E4, EB",
+            "mileage, satellites; battery of several makers",
+            "fields of position_fix",
+            "captured 52",
+        ),
+        Handles("0001", "general answer of a terminal", "ends a command", "published 5"),
+        Handles("0104", "parameters of a terminal", "ends a check", "published 17"),
+        Handles("0004", "what time is it", "8004, UTC", "published 1"),
+        Handles("0109", "what time is it, vendors' form", "8109, UTC", "one source"),
+        Handles("8201", "position query", "sent for locate", "published 2"),
+        Handles("8202", "temporary tracking", "sent for track", "published 4"),
+        Handles("8300", "text", "sent for text", "published 7"),
+        Handles("8104", "query of all parameters", "sent for check", "published 3"),
+        Handles("8203", "manual confirmation of an alarm", "sent to end it", "published 4"),
         Handles("split messages", "parts of one message", "as the whole message", "constructed 2"),
     ),
     refuses=(
@@ -407,7 +471,7 @@ DRIVER = Driver(
         Handles("unfinished", "a frame or split message of which the rest did not come"),
         Handles("overrun", f"no delimiter within {MAX_FRAME} bytes, or too many parts"),
         Handles("not_allowed", "a number outside the allow list, or a wrong code"),
-        Handles("other messages", "media, parameters, driver cards", "8001 unsupported"),
+        Handles("other messages", "media, properties, driver cards", "8001 unsupported"),
     ),
     wiring=(
         "Nothing to wire: terminals come over the mobile network by TCP or UDP. Address, port and "

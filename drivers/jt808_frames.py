@@ -112,9 +112,7 @@ class Deframer:
 
 def decode(content: bytes) -> Frame | Reject:
     """Read what stands between two delimiters."""
-    plain = content
-    if ESCAPE in content:
-        plain = content.replace(b"\x7d\x02", FLAG).replace(b"\x7d\x01", ESCAPE)
+    plain = unescape(content) if ESCAPE in content else content
     if len(plain) <= Header2013.size:
         return reject("length", f"{len(plain)} bytes are no frame", content)
     if xor8(plain) != 0:  # the check byte included, the XOR of a good frame is 0
@@ -129,6 +127,11 @@ def decode(content: bytes) -> Frame | Reject:
     else:
         header = Header2013.unpack(plain)
     return _checked(header, version, plain, content)
+
+
+def unescape(content: bytes) -> bytes:
+    """What stands between two delimiters, its escapes undone."""
+    return content.replace(b"\x7d\x02", FLAG).replace(b"\x7d\x01", ESCAPE)
 
 
 def _checked(

@@ -1,5 +1,6 @@
 """JT/T 808 message bodies, as the standard prints their tables."""
 
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Annotated, NamedTuple
 
@@ -14,13 +15,24 @@ class Message(IntEnum):
     TERMINAL_ACK = 0x0001
     HEARTBEAT = 0x0002
     LOGOUT = 0x0003
+    ASK_TIME = 0x0004  # 2019
     REGISTER = 0x0100
     AUTHENTICATE = 0x0102
+    PARAMETERS = 0x0104  # the answer to 8104
+    ASK_TIME_VENDOR = 0x0109
     POSITION = 0x0200
     POSITION_ANSWER = 0x0201
     POSITION_BATCH = 0x0704
     PLATFORM_ACK = 0x8001
+    TIME = 0x8004
     REGISTER_ANSWER = 0x8100
+    SET_PARAMETERS = 0x8103
+    ASK_PARAMETERS = 0x8104
+    TIME_VENDOR = 0x8109
+    ASK_POSITION = 0x8201
+    TRACK = 0x8202
+    CONFIRM_ALARM = 0x8203
+    TEXT = 0x8300
 
 
 FROM_PLATFORM = 0x8000  # ids from here on go to the terminal
@@ -47,7 +59,7 @@ class RegisterResult(IntEnum):
 
 
 # Alarm bits that are somebody's emergency; the other 29 are a vehicle's condition.
-ALARM_EMERGENCY = 1 << 0  # the SOS key; stays set until the platform answers
+ALARM_EMERGENCY = 1 << 0  # the SOS key; stays set until the platform answers; the same bit in 8203
 ALARM_COLLISION = 1 << 29
 ALARM_ROLLOVER = 1 << 30
 
@@ -135,11 +147,66 @@ class Register2019(Layout):
 
 Register = Register2011 | Register2013 | Register2019
 
+
+@layout(">")
+class Track(Layout):
+    """8202, temporary tracking."""
+
+    interval: Annotated[int, U16]  # seconds; 0 stops it
+    duration: Annotated[int, U32]  # seconds
+
+
+@layout(">")
+class ConfirmAlarm(Layout):
+    """8203: a person has seen to the alarm."""
+
+    serial: Annotated[int, U16]  # of the report with the alarm; 0 means all of these kinds
+    kinds: Annotated[int, U32]  # bits of the alarm word
+
+
+@layout(">")
+class VendorTime(Layout):
+    """8109, in UTC."""
+
+    year: Annotated[int, U16]
+    month: Annotated[int, U8]
+    day: Annotated[int, U8]
+    hour: Annotated[int, U8]
+    minute: Annotated[int, U8]
+    second: Annotated[int, U8]
+    result: Annotated[int, U8]  # 0: the time is good
+
+
+@layout(">")
+class ParametersHead(Layout):
+    """0104, before its parameters: u32 id, u8 length, value each. 8103 begins with the count."""
+
+    serial: Annotated[int, U16]  # of the question
+    count: Annotated[int, U8]
+
+
+PARAMETER_HEARTBEAT = 0x0001  # u32 seconds
+PARAMETER_EMERGENCY_INTERVAL = 0x0028  # u32 seconds between reports during an emergency
+PARAMETER_INTERVAL = 0x0029  # u32 seconds between reports
+PARAMETER_HEAD = 5  # bytes of id and length
+
+TEXT_DISPLAY = 1 << 2  # flag bits of 8300
+TEXT_ALOUD = 1 << 3
+TEXT_NOTICE_2019 = 0b11  # bits 0 and 1 from 2019 on: 01 service, 10 emergency, 11 notice
+TEXT_TYPE_NOTICE = 1  # the type byte that follows from 2019 on; 2 is service
+
 BATCH_STORED = 1
 
 ITEM_MILEAGE = 0x01  # u32, 0.1 km
 ITEM_SATELLITES = 0x31  # u8
-ITEM_BATTERY = 0xE4  # u16 percent in two captures; other makers use the id for other things
+# Vendors' items; their ids mean other things to other makers, so that the size decides as well.
+ITEM_BATTERY_TENTHS = 0x56  # u8 tenths of full, u8 reserved
+ITEM_BATTERY_D4 = 0xD4  # u8 percent
+ITEM_BATTERY_E4 = 0xE4  # u8 0 or 1, u8 percent
+ITEM_ALARMS_E7 = 0xE7  # u16 alarms, six more bytes
+ITEM_NESTED_EB = 0xEB  # items of u16 length, u16 id, value
+NESTED_BATTERY = {0x00A8, 0x00E1}  # u8 percent
+SOS_BITS_E7 = 0b1_1110  # bits 1 to 4
 FULL_PCT = 100
 
 
@@ -149,6 +216,7 @@ class Items(NamedTuple):
     mileage: int | None = None  # 0.1 km
     satellites: int | None = None
     battery_pct: int | None = None
+    vendor_alarms: int = 0  # the SOS bits of item E7
 
 
 class Auth(NamedTuple):
@@ -165,6 +233,7 @@ def read_items(body: bytes) -> Items:
     An item whose length is not the standard's is skipped, an unknown one too.
     """
     mileage = satellites = battery_pct = None
+    vendor_alarms = 0
     at = PositionBody.size
     end = len(body)
     while at + 2 <= end:
@@ -173,14 +242,59 @@ def read_items(body: bytes) -> Items:
         stop = at + size
         if stop > end:
             break
-        if kind == ITEM_MILEAGE and size == 4:  # noqa: PLR2004 - a u32
-            mileage = int.from_bytes(body[at:stop], "big")
-        elif kind == ITEM_SATELLITES and size == 1:
-            satellites = body[at]
-        elif kind == ITEM_BATTERY and size == 2 and body[at] == 0 and body[at + 1] <= FULL_PCT:  # noqa: PLR2004 - a u16
-            battery_pct = body[at + 1]
+        if kind == ITEM_MILEAGE:
+            if size == 4:  # noqa: PLR2004 - a u32
+                mileage = int.from_bytes(body[at:stop], "big")
+        elif kind == ITEM_SATELLITES:
+            if size == 1:
+                satellites = body[at]
+        elif kind == ITEM_ALARMS_E7:
+            if size == 8:  # noqa: PLR2004 - the one form whose bits are known
+                vendor_alarms = int.from_bytes(body[at : at + 2], "big") & SOS_BITS_E7
+        elif kind in _BATTERIES:
+            found = _BATTERIES[kind](body[at:stop])
+            battery_pct = battery_pct if found is None else found
         at = stop
-    return Items(mileage, satellites, battery_pct)
+    return Items(mileage, satellites, battery_pct, vendor_alarms)
+
+
+def _tenths(value: bytes) -> int | None:
+    return value[0] * 10 if len(value) == 2 and value[0] <= FULL_PCT // 10 else None  # noqa: PLR2004
+
+
+def _percent(value: bytes) -> int | None:
+    return value[0] if len(value) == 1 and value[0] <= FULL_PCT else None
+
+
+def _percent_after_charging(value: bytes) -> int | None:
+    return _percent(value[1:]) if value[:1] in {b"\0", b"\1"} else None
+
+
+def _nested(value: bytes) -> int | None:
+    for kind, inner in nested_items(value):
+        if kind in NESTED_BATTERY:
+            return _percent(inner)
+    return None
+
+
+_BATTERIES: dict[int, Callable[[bytes], int | None]] = {
+    ITEM_BATTERY_TENTHS: _tenths,
+    ITEM_BATTERY_D4: _percent,
+    ITEM_BATTERY_E4: _percent_after_charging,
+    ITEM_NESTED_EB: _nested,
+}
+
+
+def nested_items(value: bytes) -> Iterator[tuple[int, bytes]]:
+    """The items within item EB, as far as they fit; a length counts the id, not itself."""
+    at = 0
+    while at + 4 <= len(value):
+        size = int.from_bytes(value[at : at + 2], "big")
+        stop = at + 2 + size
+        if size < 2 or stop > len(value):  # noqa: PLR2004 - the id alone
+            return
+        yield int.from_bytes(value[at + 2 : at + 4], "big"), value[at + 4 : stop]
+        at = stop
 
 
 def read_batch(body: bytes) -> tuple[BatchHead, list[bytes]]:
@@ -226,6 +340,26 @@ def read_answered_position(body: bytes) -> tuple[int, bytes]:
     if len(body) < 2:  # noqa: PLR2004 - a u16
         raise WireError(f"0201: {len(body)} bytes, needs 2 and a position")
     return int.from_bytes(body[:2], "big"), body[2:]
+
+
+def read_parameters(body: bytes) -> tuple[int, dict[int, bytes]]:
+    """0104: the serial of the question, and the parameters up to one that overruns the body.
+
+    Raises WireError where not even the head is there.
+    """
+    head = ParametersHead.unpack(body)
+    return head.serial, {kind: value for kind, value, _ in parameters(body, ParametersHead.size)}
+
+
+def parameters(body: bytes, at: int) -> Iterator[tuple[int, bytes, int]]:
+    """Id, value and the value's place of each parameter from ``at`` on, as far as they fit."""
+    while at + PARAMETER_HEAD <= len(body):
+        start = at + PARAMETER_HEAD
+        stop = start + body[start - 1]
+        if stop > len(body):
+            return
+        yield int.from_bytes(body[at : at + 4], "big"), body[start:stop], start
+        at = stop
 
 
 def text(data: bytes) -> str:

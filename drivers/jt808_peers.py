@@ -14,11 +14,13 @@ from drivers.jt808_messages import (
     Message,
     RegisterAnswer,
     RegisterResult,
+    VendorTime,
 )
 from drivers.jt808_reports import Marked
-from gateway.model.identity import radio_id
+from gateway.model.identity import RadioId, radio_id
 from gateway.model.quantities import Instant
 
+SPACE = "jt808"  # of the radio ids
 MAX_TERMINALS = 512  # of one peer; a relay may carry many, the longest known is forgotten first
 MAX_DEBTS = 8192  # events that wait to be on disk; the oldest is forgotten, its terminal repeats it
 
@@ -32,11 +34,15 @@ class Terminal:
         "is_allowed",
         "is_authenticated",
         "is_registered",
+        "phone",
         "radio",
+        "version",
     )
 
     def __init__(self, phone: str, *, is_allowed: bool) -> None:
-        self.radio = radio_id("jt808", phone)
+        self.phone = phone
+        self.version: int | None = None  # of the header that it last used
+        self.radio = radio_id(SPACE, phone)
         self.is_allowed = is_allowed
         self.is_registered = False
         self.is_authenticated = False
@@ -84,6 +90,12 @@ class Terminals:
             terminal = self._known[phone] = Terminal(phone, is_allowed=is_allowed)
         return terminal
 
+    def find(self, radio: RadioId) -> Terminal | None:
+        """The terminal of a radio id, where it has spoken on this connection and may."""
+        space, _, phone = radio.partition(":")
+        terminal = self._known.get(phone) if space == SPACE else None
+        return terminal if terminal is not None and terminal.is_allowed else None
+
 
 class _Debt:
     """What is owed for a frame once all its events are on disk."""
@@ -125,7 +137,7 @@ class Ledger:
 
 
 class Answers:
-    """What goes back to the terminals, each in the form of the header that it uses itself.
+    """What goes to the terminals, each in the form of the header that it uses itself.
 
     ``auth_code`` is given on registration; where it is empty, the number without leading zeros.
     The code is no secret, since it crosses the network in the clear.
@@ -139,14 +151,34 @@ class Answers:
     def acknowledge(self, frame: Frame, result: AckResult) -> None:
         """8001 for a frame, or for each part of a split message."""
         for serial in frame.part_serials or (frame.serial,):
-            self._send(frame, Message.PLATFORM_ACK, Ack(serial, frame.message, result).pack())
+            self._answer(frame, Message.PLATFORM_ACK, Ack(serial, frame.message, result).pack())
 
     def register(self, frame: Frame, result: RegisterResult) -> None:
         """8100 for a registration, with the code where it is granted."""
         body = RegisterAnswer(frame.serial, result).pack()
         if result is RegisterResult.OK:
             body += self.code_of(frame.phone)
-        self._send(frame, Message.REGISTER_ANSWER, body)
+        self._answer(frame, Message.REGISTER_ANSWER, body)
+
+    def time(self, frame: Frame, at: Instant) -> None:
+        """8004, or 8109 in the vendor's form: what time it is, in UTC both."""
+        now = at.datetime()
+        if frame.message == Message.ASK_TIME:
+            self._answer(frame, Message.TIME, bytes.fromhex(f"{now:%y%m%d%H%M%S}"))
+            return
+        parts = (now.year, now.month, now.day, now.hour, now.minute, now.second)
+        self._answer(frame, Message.TIME_VENDOR, VendorTime(*parts, result=0).pack())
+
+    def ask(self, phone: str, version: int | None, message: Message, body: bytes) -> Frame:
+        """A message of our own, with a serial number of its own."""
+        serial = next(self._serials) & 0xFFFF
+        frame = Frame(message, phone, serial, body, version)
+        self._out.append(encode(frame))
+        return frame
+
+    def again(self, frame: Frame) -> None:
+        """The same message once more."""
+        self._out.append(encode(frame))
 
     def code_of(self, phone: str) -> bytes:
         """The authentication code of a terminal."""
@@ -157,6 +189,5 @@ class Answers:
         out, self._out = self._out, []
         return out
 
-    def _send(self, frame: Frame, message: Message, body: bytes) -> None:
-        serial = next(self._serials) & 0xFFFF
-        self._out.append(encode(Frame(message, frame.phone, serial, body, frame.version)))
+    def _answer(self, frame: Frame, message: Message, body: bytes) -> None:
+        self.ask(frame.phone, frame.version, message, body)

@@ -1,5 +1,6 @@
 """What a JT/T 808 position report means: a place, and the emergencies of its alarm word."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from drivers.jt808_messages import (
     STATUS_FIXED,
     STATUS_SOUTH,
     STATUS_WEST,
+    Items,
     PositionBody,
     read_items,
 )
@@ -31,6 +33,7 @@ KINDS: tuple[tuple[EmergencyKind, int], ...] = (
 )
 WATCHED = ALARM_EMERGENCY | ALARM_COLLISION | ALARM_ROLLOVER
 ALL_CALM = tuple(kind for kind, _ in KINDS)
+NO_ALARMS: Mapping[EmergencyKind, str] = {}
 
 POLE = 90_000_000  # 1e-6 degrees
 DATE_LINE = 180_000_000
@@ -53,26 +56,54 @@ class Marked(NamedTuple):
     calm: tuple[EmergencyKind, ...] = ()
 
 
+class Reading(NamedTuple):
+    """What one position body says: the wire struct, the place, and each emergency with its code."""
+
+    position: PositionBody
+    fix: PositionFix
+    alarms: Mapping[EmergencyKind, str]
+
+    @property
+    def calm(self) -> tuple[EmergencyKind, ...]:
+        """The kinds of emergency that are not going on."""
+        if not self.alarms:
+            return ALL_CALM
+        return tuple(kind for kind in ALL_CALM if kind not in self.alarms)
+
+
 class Reader(NamedTuple):
     """How the reports of a link are read: its options, in the units of the wire."""
 
     utc_offset_s: int
     takes_encrypted: bool
+    takes_vendor_sos: bool
 
-    def fix(
-        self, body: bytes, radio: RadioId, trigger: Trigger
-    ) -> tuple[PositionBody, PositionFix]:
-        """The wire struct and the event of a 0200 body; raises WireError where it is short.
-
-        A report without a fix keeps its time and its counters only: what the terminal writes into
-        the other fields then is left over or 0.
-        """
+    def read(self, body: bytes, radio: RadioId, trigger: Trigger) -> Reading:
+        """A 0200 body; raises WireError where it is short."""
         position = PositionBody.unpack(body)
         items = read_items(body)
+        alarms: Mapping[EmergencyKind, str] = NO_ALARMS
+        if position.alarm & WATCHED or items.vendor_alarms:
+            alarms = self._alarms(position.alarm, items)
+        return Reading(position, self._fix(position, items, radio, trigger), alarms)
+
+    def _alarms(self, word: int, items: Items) -> Mapping[EmergencyKind, str]:
+        found = {kind: f"alarm 0x{word:08X}" for kind, bits in KINDS if word & bits}
+        if items.vendor_alarms and self.takes_vendor_sos:
+            found.setdefault("alarm", f"item E7 0x{items.vendor_alarms:04X}")
+        return found
+
+    def _fix(
+        self, position: PositionBody, items: Items, radio: RadioId, trigger: Trigger
+    ) -> PositionFix:
+        """A report without a fix keeps its time and its counters only.
+
+        What the terminal writes into the other fields then is left over or 0.
+        """
         fix_at = instant_of(position.time, self.utc_offset_s)
         odometer_m = None if items.mileage is None else items.mileage * 100.0
         if not self._has_place(position):
-            return position, PositionFix(
+            return PositionFix(
                 radio_id=radio,
                 fix_valid=False,
                 fix_at=fix_at,
@@ -82,7 +113,7 @@ class Reader(NamedTuple):
                 odometer_m=odometer_m,
             )
         status = position.status
-        return position, PositionFix(
+        return PositionFix(
             radio_id=radio,
             fix_valid=True,
             lat_deg=(-position.latitude if status & STATUS_SOUTH else position.latitude) / 1e6,
@@ -114,33 +145,25 @@ class Reader(NamedTuple):
         return not in_china
 
 
-def alarms_of(position: PositionBody, fix: PositionFix, doubt: str | None) -> list[EmergencyRaised]:
-    """One event for each kind of emergency in the alarm word.
+def alarms_of(reading: Reading, doubt: str | None) -> list[EmergencyRaised]:
+    """One event for each kind of emergency that a report tells.
 
     The word is a state that every report repeats, so that every report raises; which of them are
     one press is decided where the open emergencies are kept.
     """
-    word = position.alarm
+    fix = reading.fix
     return [
         EmergencyRaised(
             radio_id=fix.radio_id,
             kind=kind,
-            raw_code=f"alarm 0x{word:08X}",
+            raw_code=code,
             fix=fix.place(),
             is_drill=False,
             verified=doubt is None,
             doubt=doubt,
         )
-        for kind, bits in KINDS
-        if word & bits
+        for kind, code in reading.alarms.items()
     ]
-
-
-def calm_of(alarm: int) -> tuple[EmergencyKind, ...]:
-    """The kinds of emergency that an alarm word says are not going on."""
-    if not alarm & WATCHED:
-        return ALL_CALM
-    return tuple(kind for kind, bits in KINDS if not alarm & bits)
 
 
 def mark_of_fix(serial: int, position: PositionBody) -> str:

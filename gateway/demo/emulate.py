@@ -12,7 +12,7 @@ from gateway.demo.walks import Walk
 from gateway.errors import ConfigError
 from gateway.model import pdt_number
 from gateway.settings import parse_address
-from hil_tests.devices.base import Device
+from hil_tests.devices.base import Device, ShowsTexts
 from hil_tests.devices.hytera_hrnp import HrnpStation
 from hil_tests.devices.hytera_hstrp import HstrpRepeater
 from hil_tests.devices.jt808 import Jt808Device
@@ -55,6 +55,8 @@ async def _play(wanted: Emulation, tell: Callable[[str], None], seconds: float) 
         async with asyncio.timeout(seconds or None), asyncio.TaskGroup() as group:
             group.create_task(_run(wire), name="wire")
             group.create_task(_walk(mover, clock), name="walk")
+            if isinstance(mover, ShowsTexts):
+                group.create_task(_show_texts(mover, clock, tell), name="display")
             if wanted.press_after_s is not None:
                 group.create_task(_press(mover, clock, wanted.press_after_s, tell), name="press")
     except TimeoutError:
@@ -152,6 +154,15 @@ async def _walk(device: Device, clock: Clock) -> None:
         device.move(lat_deg, lon_deg, speed_mps=walk.speed_mps, course_deg=walk.course_deg)
         await clock.sleep(STEP_S)
         walk.step(STEP_S)
+
+
+async def _show_texts(device: ShowsTexts, clock: Clock, tell: Callable[[str], None]) -> None:
+    shown = 0
+    while True:
+        for body in device.texts[shown:]:
+            tell(f"text: {body}")
+            shown += 1
+        await clock.sleep(0.1)
 
 
 async def _press(device: Device, clock: Clock, after_s: float, tell: Callable[[str], None]) -> None:

@@ -1,7 +1,7 @@
 """What an emulated device is: a small state machine, sans-IO like a codec, hung on a wire."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from drivers.api import Moment
 from gateway.model.events import EmergencyKind
@@ -46,4 +46,14 @@ class Device(Protocol):
 
     def outgoing(self) -> Sequence[bytes]:
         """Frames to put on the wire now, drained."""
+        ...
+
+
+@runtime_checkable
+class ShowsTexts(Protocol):
+    """A device with a display."""
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """Every text that it has shown, in order."""
         ...

@@ -1,12 +1,13 @@
-"""An emulated JT/T 808 terminal: a public-network handheld with an SOS key.
+"""An emulated JT/T 808 terminal: a public-network handheld with an SOS key and a display.
 
 It registers, authenticates, beats, reports its place, repeats what is not answered with the same
 serial number, keeps the SOS bit set until the platform answers a report that has it, and sends what
-it kept while nobody answered as one or more batches.
+it kept while nobody answered as one or more batches. Asked for its place or its parameters it gives
+them; it lets itself be tracked, shows texts, and takes an alarm as confirmed.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum, auto
@@ -17,8 +18,12 @@ from drivers.jt808_messages import (
     ALARM_COLLISION,
     ALARM_EMERGENCY,
     BATCH_STORED,
+    FROM_PLATFORM,
     ITEM_MILEAGE,
     ITEM_SATELLITES,
+    PARAMETER_EMERGENCY_INTERVAL,
+    PARAMETER_HEARTBEAT,
+    PARAMETER_INTERVAL,
     STATUS_FIXED,
     STATUS_SOUTH,
     STATUS_WEST,
@@ -26,13 +31,19 @@ from drivers.jt808_messages import (
     Ack,
     AckResult,
     BatchHead,
+    ConfirmAlarm,
     Message,
+    ParametersHead,
     PositionBody,
     Register2013,
     Register2019,
     RegisterAnswer,
     RegisterResult,
+    Track,
+    parameters,
+    text,
 )
+from drivers.wire import WireError
 from gateway.model.events import EmergencyKind
 from gateway.model.quantities import KMH_MPS
 
@@ -73,7 +84,8 @@ class Jt808Device:
     ``phone`` is padded with zeros to 12 digits, to 20 where ``is_2019`` chooses the newer header.
     An unanswered message is sent again after ``answer_timeout_s``, twice and three times that;
     after that the terminal counts as out of coverage, keeps its places, and logs on again.
-    ``every_s`` is the time between two reports, ``heartbeat_s`` between two signs of life.
+    ``every_s`` is the time between two reports, ``heartbeat_s`` between two signs of life. Messages
+    of ``refuses`` are answered as not supported.
     """
 
     def __init__(
@@ -84,12 +96,17 @@ class Jt808Device:
         every_s: float = 10.0,
         heartbeat_s: float = 60.0,
         answer_timeout_s: float = 5.0,
+        refuses: Collection[Message] = (),
     ) -> None:
         self.phone = phone.zfill(20 if is_2019 else 12)
         self._version = 1 if is_2019 else None
         self._every_s = every_s
         self._heartbeat_s = heartbeat_s
         self._answer_timeout_s = answer_timeout_s
+        self._refuses = frozenset(refuses)
+        self._texts: list[str] = []
+        self._tracked_every_s = 0.0
+        self._tracked_until = 0.0
         self._phase = Phase.REGISTERING
         self._code: bytes | None = None
         self._serial = 0
@@ -155,6 +172,11 @@ class Jt808Device:
         """True when a report that had the bit was answered."""
         return self._is_acknowledged
 
+    @property
+    def texts(self) -> Sequence[str]:
+        """What its display has shown."""
+        return tuple(self._texts)
+
     def log_out(self) -> None:
         """Say that it leaves, and be silent until the next connection."""
         self._send(Message.LOGOUT)
@@ -178,6 +200,8 @@ class Jt808Device:
                 self._answered(Ack.unpack(frame.body), now)
             elif frame.message == Message.REGISTER_ANSWER:
                 self._registered(RegisterAnswer.unpack(frame.body), frame.body, now)
+            elif frame.message >= FROM_PLATFORM:
+                self._asked(frame, now)
 
     def tick(self, now: Moment) -> None:
         """Resend, log on, report, beat: whatever is due."""
@@ -190,7 +214,7 @@ class Jt808Device:
             self._report_due = now.mono
         if self._report_due is not None and (self._is_report_due or now.mono >= self._report_due):
             self._is_report_due = False
-            self._report_due = max(self._report_due + self._every_s, now.mono)
+            self._report_due = max(self._report_due + self._interval_s(now), now.mono)
             self._report(now)
         if self._phase is Phase.ONLINE and now.mono >= self._heartbeat_due:
             self._heartbeat_due = now.mono + self._heartbeat_s
@@ -200,6 +224,69 @@ class Jt808Device:
         """Frames since the last call."""
         out, self._out = self._out, []
         return out
+
+    # --- what the platform asks -------------------------------------------------------------------
+
+    def _asked(self, frame: Frame, now: Moment) -> None:
+        """Do it and say so; what is not known, or not wanted, is not supported."""
+        result: AckResult | None = AckResult.UNSUPPORTED
+        if frame.message not in self._refuses:
+            try:
+                result = self._do(frame, now)
+            except WireError:
+                result = AckResult.WRONG
+        if result is not None:
+            self._send(Message.TERMINAL_ACK, Ack(frame.serial, frame.message, result).pack())
+
+    def _do(self, frame: Frame, now: Moment) -> AckResult | None:
+        """The result for the general answer, or None where another answer was given."""
+        serial = frame.serial.to_bytes(2, "big")
+        match frame.message:
+            case Message.ASK_POSITION:
+                self._send(Message.POSITION_ANSWER, serial + self._point(now))
+                return None
+            case Message.ASK_PARAMETERS:
+                self._send(Message.PARAMETERS, self._parameters(frame.serial))
+                return None
+            case Message.TRACK:
+                asked = Track.unpack(frame.body)
+                self._tracked_every_s = float(asked.interval)
+                self._tracked_until = now.mono + asked.duration if asked.interval else 0.0
+                self._report_due = now.mono
+            case Message.CONFIRM_ALARM:
+                self._alarm &= ~ConfirmAlarm.unpack(frame.body).kinds
+                self._is_report_due = True
+            case Message.TEXT:
+                self._texts.append(text(frame.body[1 if self._version is None else 2 :]))
+            case Message.SET_PARAMETERS:
+                self._set(frame.body)
+            case _:
+                return AckResult.UNSUPPORTED
+        return AckResult.OK
+
+    def _interval_s(self, now: Moment) -> float:
+        return self._tracked_every_s if now.mono < self._tracked_until else self._every_s
+
+    def _parameters(self, serial: int) -> bytes:
+        """Its intervals, in whole seconds."""
+        values = {
+            PARAMETER_HEARTBEAT: self._heartbeat_s,
+            PARAMETER_EMERGENCY_INTERVAL: self._every_s,
+            PARAMETER_INTERVAL: self._every_s,
+        }
+        found = b"".join(
+            kind.to_bytes(4, "big") + b"\4" + round(value).to_bytes(4, "big")
+            for kind, value in values.items()
+        )
+        return ParametersHead(serial, len(values)).pack() + found
+
+    def _set(self, body: bytes) -> None:
+        """8103: heartbeat and report interval are settable, others are passed over."""
+        for kind, value, _ in parameters(body, 1):
+            if kind == PARAMETER_HEARTBEAT:
+                self._heartbeat_s = float(int.from_bytes(value, "big"))
+            elif kind == PARAMETER_INTERVAL:
+                self._every_s = float(int.from_bytes(value, "big"))
 
     # --- dialogue ---------------------------------------------------------------------------------
 

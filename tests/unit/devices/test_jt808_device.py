@@ -1,13 +1,26 @@
 """The emulated JT/T 808 terminal against the codec, in memory."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from drivers.api import Heard, Moment, Output, Reject, Report
+from drivers.api import (
+    Command,
+    Heard,
+    Moment,
+    Outcome,
+    Output,
+    Reject,
+    Report,
+    TakesCommands,
+    Verb,
+)
 from drivers.jt808 import DRIVER
 from drivers.jt808_frames import Frame, decode, encode
+from drivers.jt808_messages import Message
 from gateway.model.events import EmergencyRaised, PositionFix, RadioDeregistered, RadioRegistered
+from gateway.model.identity import RadioId
 from gateway.model.quantities import NS_PER_S, Instant
 from hil_tests.devices.base import Device
 from hil_tests.devices.jt808 import Jt808Device, Phase
@@ -36,6 +49,9 @@ class Bench:
         seen = len(self.outputs)
         for _ in range(round(seconds * 10)):
             self.device.tick(self.now)
+            due = self.codec.next_deadline()
+            if due is not None and due <= self.mono:
+                self.outputs += self.codec.expire(self.now)
             self.exchange(self.device.outgoing())
             self.mono += 0.1
         return self.outputs[seen:]
@@ -57,6 +73,13 @@ class Bench:
             self.outputs.append(output)
             if isinstance(output, Report) and output.receipt is not None and self.is_stored:
                 self.codec.accept(output.receipt)
+
+    def command(self, verb: Verb, **more: Any) -> None:
+        """Ask the terminal for something, for a minute."""
+        assert isinstance(self.codec, TakesCommands)
+        radio = RadioId(f"jt808:{self.device.phone}")
+        command = Command(1, radio, verb, self.mono + 60.0, **more)
+        self.outputs += self.codec.send(command, self.now)
 
     def sent(self, message: int) -> list[Frame]:
         return [frame for frame in self.frames if frame.message == message]
@@ -228,3 +251,111 @@ def test_after_logging_out_it_is_silent() -> None:
     bench.device.log_out()
     outputs = bench.run(5.0)
     assert kinds(outputs) == [RadioDeregistered]
+
+
+# --- asked by the platform ------------------------------------------------------------------------
+
+
+def outcomes(outputs: Sequence[Output]) -> list[Outcome]:
+    return [one for one in outputs if isinstance(one, Outcome)]
+
+
+def asked_to(verb: Verb, device: Jt808Device | None = None, **more: Any) -> Bench:
+    """A terminal that is online and was just asked for something."""
+    bench = Bench(device or Jt808Device())
+    bench.device.move(30.242797, 120.164608, speed_mps=1.0, course_deg=87.0)
+    bench.run(0.3)
+    bench.outputs.clear()
+    bench.command(verb, **more)
+    return bench
+
+
+@pytest.mark.parametrize("is_2019", [False, True])
+def test_a_terminal_that_is_located_says_where_it_is(*, is_2019: bool) -> None:
+    bench = asked_to(Verb.LOCATE, Jt808Device(is_2019=is_2019))
+    outputs = bench.run(0.3)
+    (fix,) = fixes(outputs)
+    assert fix.trigger == "request"
+    assert (fix.lat_deg, fix.lon_deg) == (30.242797, 120.164608)
+    assert outcomes(outputs) == [Outcome(1, "delivered")]
+
+
+def test_a_question_that_was_lost_is_asked_again() -> None:
+    bench = asked_to(Verb.LOCATE)
+    bench.is_cut = True
+    bench.run(0.3)
+    bench.is_cut = False
+    assert outcomes(bench.run(6.0)) == [Outcome(1, "delivered")]
+
+
+@pytest.mark.parametrize("is_2019", [False, True])
+def test_a_text_is_on_the_display(*, is_2019: bool) -> None:
+    bench = asked_to(Verb.TEXT, Jt808Device(is_2019=is_2019), body="到北门集合")
+    assert outcomes(bench.run(0.3)) == [Outcome(1, "delivered")]
+    assert bench.device.texts == ("到北门集合",)
+
+
+def test_a_tracked_terminal_reports_as_often_as_asked_and_then_as_usual() -> None:
+    bench = asked_to(Verb.TRACK, every_s=2, for_s=10)
+    tracked = bench.run(10.0)
+    assert outcomes(tracked) == [Outcome(1, "delivered")]
+    assert 5 <= len(fixes(tracked)) <= 6
+    assert len(fixes(bench.run(20.0))) <= 3
+
+
+def test_a_check_hears_the_terminals_intervals() -> None:
+    (outcome,) = outcomes(asked_to(Verb.CHECK).run(0.3))
+    assert outcome == Outcome(
+        1,
+        "delivered",
+        "heartbeat every 60 s, report every 10 s, report in an emergency every 10 s",
+    )
+
+
+def test_a_confirmed_alarm_ends_in_the_terminal() -> None:
+    bench = Bench(Jt808Device())
+    bench.run(0.3)
+    bench.is_stored = False  # nothing is answered, so that the bit stays
+    bench.device.press()
+    bench.run(1.0)
+    bench.command(Verb.EMERGENCY_STOP)
+    outputs = bench.run(1.0)
+    assert outcomes(outputs) == [Outcome(1, "delivered")]
+    last = [one for one in outputs if isinstance(one, Report)][-1]
+    assert "alarm" in last.calm
+
+
+def test_what_a_terminal_does_not_know_is_refused() -> None:
+    bench = asked_to(Verb.TEXT, Jt808Device(refuses=[Message.TEXT]), body="text")
+    assert outcomes(bench.run(0.3)) == [
+        Outcome(1, "refused", "the terminal says: not supported"),
+    ]
+    assert bench.device.texts == ()
+
+
+def test_intervals_are_set_by_8103() -> None:
+    bench = Bench(Jt808Device())
+    bench.run(0.3)
+    body = bytes.fromhex("02 0000000104 00000005 0000002904 00000002")
+    asked = Frame(Message.SET_PARAMETERS, bench.device.phone, 77, body)
+    bench.device.receive(encode(asked), bench.now)
+    bench.run(12.0)
+    (answer,) = bench.sent(Message.TERMINAL_ACK)
+    assert answer.body == bytes.fromhex("004d 8103 00")
+    bench.command(Verb.CHECK)
+    (outcome,) = outcomes(bench.run(0.3))
+    assert outcome.why.startswith("heartbeat every 5 s, report every 2 s")
+
+
+@pytest.mark.parametrize(
+    ("message", "body", "result"),
+    [(Message.TRACK, b"\0", 2), (0x8500, b"\1", 3), (Message.CONFIRM_ALARM, b"", 2)],
+)
+def test_a_broken_or_unknown_question_is_answered_with_its_result(
+    message: int, body: bytes, result: int
+) -> None:
+    bench = Bench(Jt808Device())
+    bench.device.receive(encode(Frame(message, bench.device.phone, 7, body)), bench.now)
+    (answer,) = (decode(data[1:-1]) for data in bench.device.outgoing())
+    assert isinstance(answer, Frame)
+    assert answer.body[-1] == result

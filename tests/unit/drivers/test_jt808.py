@@ -10,7 +10,7 @@ import pytest
 from drivers.api import Heard, Moment, Output, Reject, Report
 from drivers.jt808 import DRIVER, MAX_STRANGERS
 from drivers.jt808_frames import MAX_BODY, MAX_FRAME, Deframer, Frame, Part, decode, encode
-from drivers.jt808_messages import read_items
+from drivers.jt808_messages import Items, read_items
 from drivers.jt808_peers import MAX_DEBTS, MAX_TERMINALS, Terminals
 from drivers.jt808_reports import altitude_of, course_of, instant_of
 from drivers.jt808_split import MAX_OPEN, MAX_PARTS, TIMEOUT_S, Assembler
@@ -636,17 +636,78 @@ def test_a_time_that_is_none_is_absent(bcd: str) -> None:
 @pytest.mark.parametrize(
     ("items", "expected"),
     [
-        ("", (None, None, None)),
-        ("0104000000643101" + "09", (100, 9, None)),
-        ("010188" + "310109", (None, 9, None)),
-        ("310109" + "01ff00", (None, 9, None)),
-        ("310109" + "01", (None, 9, None)),
-        ("e4020063", (None, None, 99)),
-        ("e4020159", (None, None, None)),
-        ("e40164", (None, None, None)),
+        ("", Items()),
+        ("0104000000643101" + "09", Items(mileage=100, satellites=9)),
+        ("010188" + "310109", Items(satellites=9)),
+        ("310109" + "01ff00", Items(satellites=9)),
+        ("310109" + "01", Items(satellites=9)),
+        ("e4020063", Items(battery_pct=99)),
+        ("e4020163", Items(battery_pct=99)),
+        ("e4020263", Items()),
+        ("e4020065", Items()),
+        ("e40164", Items()),
+        ("d40164", Items(battery_pct=100)),
+        ("d401ff", Items()),
+        ("56020acd", Items(battery_pct=100)),
+        ("56020900", Items(battery_pct=90)),
+        ("56020bcd", Items()),
+        ("eb05" + "000300e164", Items(battery_pct=100)),
+        ("eb0a" + "000300e1ff" + "000300a801", Items()),
+        ("eb0a" + "000300010a" + "000300a82d", Items(battery_pct=45)),
+        ("eb05" + "00ff00e164", Items()),
+        ("eb05" + "0000000000", Items()),
+        ("e708" + "0004000000000000", Items(vendor_alarms=4)),
+        ("e708" + "0021000000000000", Items()),
+        ("e702" + "0004", Items()),
+        ("e402" + "0063" + "eb05000300e1ff", Items(battery_pct=99)),
     ],
 )
-def test_items_are_read_as_far_as_they_make_sense(
-    items: str, expected: tuple[int | None, ...]
-) -> None:
+def test_items_are_read_as_far_as_they_make_sense(items: str, expected: Items) -> None:
     assert read_items(position(items=items)) == expected
+
+
+E7_SOS = "e7080002000000000000"
+
+
+def test_the_sos_bits_of_a_vendor_raise_and_their_absence_ends() -> None:
+    talk = Talk()
+    alarm, fix = reports(talk.send(0x0200, position(items=E7_SOS)))
+    assert isinstance(alarm.event, EmergencyRaised)
+    assert (alarm.event.kind, alarm.event.raw_code) == ("alarm", "item E7 0x0002")
+    assert isinstance(fix.event, PositionFix)
+    assert fix.event.trigger == "emergency"
+    assert fix.calm == ("vehicle",)
+    (calm,) = reports(talk.send(0x0200, position(items="e7080000000000000000")))
+    assert calm.calm == ("alarm", "vehicle")
+
+
+def test_the_sos_bits_of_a_vendor_can_be_left_out() -> None:
+    (only,) = reports(Talk(vendor_sos=False).send(0x0200, position(items=E7_SOS)))
+    assert isinstance(only.event, PositionFix)
+
+
+def test_both_sos_bits_are_one_alarm() -> None:
+    outputs = reports(Talk().send(0x0200, position(SOS, items=E7_SOS)))
+    assert [type(one.event) for one in outputs] == [EmergencyRaised, PositionFix]
+
+
+@pytest.mark.parametrize("message", [0x0001, 0x0104, 0x0201])
+def test_an_answer_that_is_too_short_is_not_answered(message: int) -> None:
+    talk = Talk()
+    assert reasons(talk.send(message, b"\0")) == ["length"]
+    assert talk.answers() == []
+
+
+@pytest.mark.parametrize(
+    ("message", "answer"),
+    [
+        (0x0004, (0x8004, bytes.fromhex("250624021531"))),
+        (0x0109, (0x8109, bytes.fromhex("07e90618020f1f00"))),
+    ],
+)
+def test_a_terminal_that_asks_for_the_time_gets_utc(
+    message: int, answer: tuple[int, bytes]
+) -> None:
+    talk = Talk()
+    assert [type(one) for one in talk.send(message)] == [Heard]
+    assert talk.answers() == [answer]
