@@ -36,7 +36,7 @@ class WriterV1:
         except httpx.TimeoutException:
             raise SinkError(f"{self.place}: no answer in time") from None
         except httpx.HTTPError as error:
-            raise SinkError(f"{self.place}: {error or type(error).__name__}") from None
+            raise SinkError(f"{self.place}: {str(error) or type(error).__name__}") from None
         check_answer(self.place, answer.status_code, answer.content, answer.headers, self._hints)
 
     async def close(self) -> None:
