@@ -3,6 +3,7 @@
 Exit codes: 0 fine, 1 found something wrong, 2 usage or settings, 3 cannot run.
 """
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, NoReturn
@@ -20,6 +21,7 @@ from gateway.catalog import Catalog
 from gateway.cli_backup import backup, restore
 from gateway.cli_common import AsJson, ConfigFile, Exit, print_json
 from gateway.cli_influx import app as influx_app
+from gateway.cli_init import init
 from gateway.cli_ports import ports
 from gateway.clock import SystemClock
 from gateway.errors import ConfigError, GatewayError
@@ -41,6 +43,7 @@ app = typer.Typer(
 app.add_typer(influx_app)
 app.command()(backup)
 app.command()(restore)
+app.command()(init)
 
 
 def main() -> None:
@@ -201,18 +204,40 @@ def drivers(*, json: AsJson = False) -> None:
 
 
 @app.command()
-def check(config: ConfigFile, *, json: AsJson = False) -> None:
-    """Say what is wrong with a configuration, without connecting to anything."""
-    loaded, roster, findings = checking.check(config, Catalog.scan())
+def check(
+    config: ConfigFile,
+    *,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also what each port, broker, store and disk answers.")
+    ] = False,
+    seconds: Annotated[float, typer.Option(help="With --probe: look so long at a link.")] = 3.0,
+    json: AsJson = False,
+) -> None:
+    """Say what is wrong with a configuration; connects to nothing without --probe.
+
+    Exit code 1 when something that was probed is wrong. Nothing is stored, and no radio is answered
+    as if it were. Where the gateway runs, its links and broker are left alone.
+    """
+    catalog = Catalog.scan()
+    loaded, roster, findings = checking.check(config, catalog)
+    is_bad = False
+    if probe:
+        from gateway import probe as probing  # noqa: PLC0415 - the other commands start faster
+
+        findings += asyncio.run(probing.probe(loaded, catalog, seconds))
+        is_bad = probing.is_wrong(findings)
     if json:
         print_json({"file": str(loaded.file), "findings": findings})
-        return
+        raise typer.Exit(Exit.FOUND if is_bad else Exit.FINE)
     links = len(loaded.settings.link)
     print(
         f"{loaded.file}: fine: {links} links, {len(roster.units)} units, {len(roster.sites)} sites"
     )
     for finding in findings:
-        print(f"  note: {finding.where}: {finding.text}")
+        mark = "WRONG" if finding.is_wrong else "note"
+        print(f"  {mark}: {finding.where}: {finding.text}")
+    if is_bad:
+        raise typer.Exit(Exit.FOUND)
 
 
 @app.command()

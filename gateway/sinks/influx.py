@@ -26,7 +26,7 @@ from gateway.sinks.line_protocol import line_of
 log = structlog.get_logger("gateway.sinks.influx")
 
 FIGURES_EVERY_S = 10.0
-ROWS_A_TURN = 200  # made into lines before the loop may do something else
+ROWS_A_TURN = 50  # made into lines before the loop may do something else
 MAX_REQUESTS = 64  # for one batch with bad lines; what is left then is offered again
 
 

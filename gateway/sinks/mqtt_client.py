@@ -31,7 +31,7 @@ MAX_PACKET_BYTES = 65_536  # a larger publish is refused here: a 3.1.1 broker wo
 PACKET_OVERHEAD_BYTES = 16  # fixed header, packet id, lengths and an empty property list
 URGENT_SHARE = 4  # one part in four of the window is kept for urgent publishes,
 URGENT_MOST = 32  # and never more than this
-UNACKNOWLEDGED_TURN = 200  # QoS 0 publishes after which other tasks get a turn
+UNACKNOWLEDGED_TURN = 50  # publishes after which other tasks get a turn
 REFUSED = 0x80  # reason codes from here on are failures
 QUOTA_EXCEEDED = 0x97  # the one failure that passes by itself
 

@@ -44,6 +44,7 @@ data_dir = "var"
 keep_s = {keep_s}
 [desk]
 listen = "127.0.0.1:{page}"
+history_keep_s = 1e9  # the terminals' calendar is not today's
 [mqtt]
 enabled = true
 port = {mqtt}
@@ -231,8 +232,9 @@ def test_a_day_with_a_fault_a_minute_loses_nothing_and_leaks_nothing(
         f"{max(each.lag_ms for each in day.seen):.0f} ms"
     )
     assert len(day.faults.happened) >= minutes - 1
-    assert day.ledger.judge(day.desk_log) == []
-    assert answered <= logged, f"lost: {sorted(answered - logged)[:5]}"
+    assert day.ledger.judge(day.desk_log)[:5] == []
+    lost = sorted(answered - logged)
+    assert not lost[:5], f"{len(lost)} lost"
     assert points == len(logged), "the series has each position once"
     assert len({one["event_id"] for one in raised}) == len(raised) == len(day.ledger.obligations)
     assert len(day.retained) == PRESSERS

@@ -4,6 +4,8 @@ Processes are forked from a server that has imported the gateway already, so tha
 cost seconds. What runs in them is the real thing, started the way the command line starts it.
 """
 
+import asyncio
+import json
 import multiprocessing
 import os
 import pkgutil
@@ -11,9 +13,13 @@ import socket
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
+
+from tests.support.loop_watch import CALL_S, longest_calls, probe
 
 START_LIMIT_S = 20.0
 STOP_LIMIT_S = 10.0
+WARM_S = 4.0  # a watched gateway has started and written its first rows
 
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:
@@ -34,6 +40,37 @@ def _serve(config: str, log: str, environment: dict[str, str]) -> None:
     serve(Path(config))
 
 
+def _serve_watched(config: str, log: str, environment: dict[str, str], report: str) -> None:
+    """The same, with a probe on its loop; writes lags and long calls to ``report`` at its end."""
+    import gateway.app as served  # noqa: PLC0415 - as above
+
+    lags_s: list[float] = []
+    calls: list[tuple[float, str]] = []
+    run = served.run_until_signal
+
+    async def watch() -> None:
+        await asyncio.sleep(WARM_S)
+        with longest_calls(CALL_S) as found:
+            try:
+                await probe(lags_s)
+            finally:
+                calls.extend(found)
+
+    async def watched(*given: Any) -> None:
+        watching = asyncio.ensure_future(watch())
+        try:
+            await run(*given)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    served.run_until_signal = watched  # type: ignore[assignment]
+    try:
+        _serve(config, log, environment)
+    finally:
+        Path(report).write_text(json.dumps({"lags_s": lags_s, "calls": calls}))
+
+
 class GatewayProcess:
     """One gateway over its whole life: started, killed and started again on the same folder."""
 
@@ -44,6 +81,7 @@ class GatewayProcess:
         self.config = folder / "settings.toml"
         self.config.write_text(settings, encoding="utf-8")
         self.log = folder / "gateway.log"
+        self.report: Path | None = None  # where the child writes how its loop did
         self.environment: dict[str, str] = {}  # what its service manager gives it
         self._process: BaseProcess | None = None
         # "__main__" too, or every child would import the test runner anew.
@@ -53,7 +91,11 @@ class GatewayProcess:
     def start(self) -> None:
         """Begin; returns before it is ready."""
         told = (str(self.config), str(self.log), self.environment)
-        process = self._context.Process(target=_serve, args=told)
+        if self.report is None:
+            process = self._context.Process(target=_serve, args=told)
+        else:
+            told_too = (*told, str(self.report))
+            process = self._context.Process(target=_serve_watched, args=told_too)
         process.start()
         self._process = process
 
