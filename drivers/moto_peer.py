@@ -72,8 +72,10 @@ class Asks:
         self._open: dict[int, Ask] = {}
         self._out: list[bytes] = []
 
-    def __contains__(self, key: int) -> bool:
-        return key in self._open
+    def sends(self, key: int) -> int:
+        """How often a question has gone out; 0 for one that is not open."""
+        ask = self._open.get(key)
+        return ask.sends if ask is not None else 0
 
     def ask(self, key: int, frame: bytes, now: Moment, command: Command | None = None) -> bool:
         """Send ``frame`` now, and again until it is answered; False where too many are open."""
@@ -116,7 +118,8 @@ class Asks:
             due_mono = ask.until_mono if is_last else now.mono + RESEND_S
             if not is_last:
                 self._out.append(ask.frame)
-            self._open[key] = ask._replace(sends=ask.sends + 1, due_mono=due_mono)
+            sends = ask.sends + (0 if is_last else 1)
+            self._open[key] = ask._replace(sends=sends, due_mono=due_mono)
 
     def _forget_late(self, now: Moment) -> None:
         for key in [key for key, ask in self._open.items() if ask.until_mono <= now.mono]:

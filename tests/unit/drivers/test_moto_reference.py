@@ -19,6 +19,9 @@ from drivers.moto_ars import (
 from drivers.moto_ars import (
     DRIVER as ARS,
 )
+from drivers.moto_lrrp import DRIVER as LRRP
+from drivers.moto_mbxml import Bytes, read_answer, read_document
+from drivers.moto_mbxml import Kind as Document
 from gateway.model.quantities import Instant
 from tests.support.reference import reference_vectors
 
@@ -64,6 +67,63 @@ def ars_facts(data: bytes) -> Facts:
     return facts
 
 
+LRRP_NAMES = {
+    Document.IMMEDIATE_REQUEST: "immediate_request",
+    Document.IMMEDIATE_REPORT: "immediate_report",
+    Document.TRIGGERED_REQUEST: "triggered_request",
+    Document.TRIGGERED_REPORT: "triggered_report",
+    Document.STOP_REQUEST: "stop_request",
+    Document.UNSOLICITED_REPORT: "unsolicited_report",
+}
+
+
+def lrrp_facts(data: bytes) -> Facts:
+    document = read_document(data)
+    kind = Document(document.kind)
+    facts: Facts = {
+        "doc_id": f"0x{document.own_id:02X}",
+        "message": LRRP_NAMES[kind],
+        "length_ok": True,  # anything else is refused
+    }
+    if kind.name.endswith("REQUEST"):
+        return facts | request_facts(document.tokens)
+    answer = read_answer(document)
+    assert answer.is_whole
+    return facts | {
+        "request_id": answer.request_id.hex() if answer.request_id else None,
+        "time": answer.at.text().replace(".000", "") if answer.at is not None else None,
+        "lat": answer.lat_deg,
+        "lon": answer.lon_deg,
+        "radius_m": answer.accuracy_m,
+        "altitude_m": answer.altitude_m,
+        "speed_raw": answer.speed_mps,
+        "vspeed_raw": answer.climb_mps,
+        "course_deg": answer.course_deg,
+        "uint8_0x6B": answer.level,
+        "result_code": answer.result,
+        "error_text_hex": answer.text.hex(),
+    }
+
+
+def request_facts(reader: Bytes) -> Facts:
+    """Requests are sent and never read, so the tokens that we write are read here."""
+    facts: Facts = {}
+    while reader.at < len(reader.data):
+        token = reader.u8()
+        if token == 0x22:
+            facts["request_id"] = reader.take(reader.u8()).hex()
+        elif token == 0x31:
+            facts["interval_s"] = reader.uintvar()
+        elif token == 0x34:
+            facts["periodic"] = True
+        elif token == 0x51:
+            facts["ret_info"] = "0x51"
+        else:
+            assert token == 0x62
+            facts["want_speed"] = True
+    return facts
+
+
 def agree(name: str, facts_of: Callable[[bytes], Facts], driver: Driver[Any]) -> int:
     """Every field of every line; prints the table, and returns how many lines agree."""
     count = 0
@@ -97,3 +157,17 @@ def same(ours: Any, theirs: Any) -> bool:
 
 def test_every_field_of_every_ars_line_agrees() -> None:
     assert agree("motorola_ars", ars_facts, ARS) == 8
+
+
+def test_every_field_of_every_lrrp_line_agrees() -> None:
+    assert agree("motorola_lrrp", lrrp_facts, LRRP) == 17
+
+
+def test_every_number_of_mbxml_agrees() -> None:
+    lines = reference_vectors("motorola_mbxml_numbers")
+    for line in lines:
+        reader = Bytes(bytes.fromhex(line["hex"]))
+        value = getattr(reader, line["protocol"].rpartition("-")[2])()
+        assert value == line["expect"]["value"], line["id"]
+        assert reader.at == len(reader.data)
+    assert len(lines) == 12
