@@ -26,6 +26,7 @@ SERVERS = {  # program: Debian package
     "mosquitto": "mosquitto",
     "mosquitto_sub": "mosquitto-clients",
     "influxd": "influxdb",
+    "victoria-metrics": "victoria-metrics",
     "gpsd": "gpsd",
     "gpsfake": "gpsd-clients",
     "chromium": "chromium",

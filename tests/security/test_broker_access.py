@@ -4,10 +4,7 @@ The table below is the bar R30's for broker topics: users across, topics down.
 """
 
 import asyncio
-import getpass
 import re
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,14 +29,13 @@ from gateway.sinks.topics import (
     owntracks,
     owntracks_event,
 )
-from tests.conftest import find_tool
 from tests.support.certificates import Authority
 from tests.support.mosquitto import Mosquitto, free_port
+from tests.support.shipped_broker import CONFIG, shipped, write_passwords
 from tests.support.sink_rows import States, eventually, fix, loaded, raised, row, running
 
 pytestmark = pytest.mark.needs("mosquitto", "mosquitto_passwd")
 
-CONFIG = Path(__file__).parents[2] / "config"
 SITE = "rongxi"
 TOPICS = Topics(default_base(SITE))
 OWN = owner_of(UnitId("plaza-stationed-1"), RadioId(""))
@@ -148,15 +144,6 @@ class User:
             assert self._changed.wait_for(lambda: topic in self.heard, 10), f"{topic} did not come"
 
 
-def write_passwords(file: Path, *users: str) -> None:
-    """Each user's password is its name."""
-    program = find_tool("mosquitto_passwd")
-    assert program is not None
-    file.touch()
-    for user in users:
-        subprocess.run([program, "-b", str(file), user, user], check=True, capture_output=True)
-
-
 @contextmanager
 def started(folder: Path, acl: str, *settings: str) -> Iterator[Mosquitto]:
     """A broker with ``acl``, and one more user who sees and writes everything, to observe with."""
@@ -251,22 +238,6 @@ def test_nobody_comes_in_without_a_right_password(
     user.leave()
 
 
-def shipped(folder: Path, port: int) -> Path:
-    """The shipped configuration with this test's folder and port."""
-    for name in ("config", "data"):
-        (folder / name).mkdir()
-    shutil.copy(CONFIG / "mosquitto.acl", folder / "config" / "mosquitto.acl")
-    write_passwords(folder / "config" / "passwords", *USERS)
-    Authority(folder / "config" / "certs").issue("server", "127.0.0.1")
-    text = (CONFIG / "mosquitto.conf").read_text()
-    assert "listener 8883\n" in text
-    text = text.replace("listener 8883\n", f"listener {port} 127.0.0.1\n")
-    text = text.replace("/mosquitto/", f"{folder}/")
-    file = folder / "config" / "mosquitto.conf"
-    file.write_text(f"user {getpass.getuser()}\n{text}")
-    return file
-
-
 @pytest.mark.needs("openssl")
 def test_the_sink_works_through_the_shipped_broker_configuration(tmp_path: Path) -> None:
     port = free_port()
@@ -299,7 +270,7 @@ def test_the_sink_works_through_the_shipped_broker_configuration(tmp_path: Path)
         return why
 
     async def scenario() -> None:
-        config = shipped(tmp_path, port)
+        config = shipped(tmp_path, port, *USERS)
         with Mosquitto(tmp_path, config=config, port=port):
             async with running(sink_with()) as sink:
                 rows = [row(seq, fix(seq % 9, seq)) for seq in range(1000)]

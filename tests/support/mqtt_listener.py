@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -34,6 +35,7 @@ class Listener:
         user: str = "",
         password: str = "",
         protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311,
+        ca_file: Path | None = None,
     ) -> None:
         self._port = port
         self._filters = filters or ("#",)
@@ -41,6 +43,8 @@ class Listener:
         self._client.reconnect_delay_set(1, 1)
         if user:
             self._client.username_pw_set(user, password)
+        if ca_file is not None:
+            self._client.tls_set(str(ca_file))
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
