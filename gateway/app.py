@@ -61,6 +61,7 @@ DRAIN_LIMIT_S = 2.0  # how long the end waits for the sinks
 BOARD_EVERY_S = 1.0
 HEALTH_EVERY_S = 10.0
 KEEP_STATES_EVERY_S = 1.0
+BROKER_PAUSE_S = 3.0  # longest between two tries: open alarms are on a broker 5 s after it is back
 OPEN_FILES = 65_536
 FIRST_ROLES = ("dispatcher", "technician", "admin")
 
@@ -277,7 +278,7 @@ class Gateway:
                     self.loaded,
                     states=self.facts,
                     clock=self.clock,
-                    backoff=Backoff(),
+                    backoff=Backoff(most_s=BROKER_PAUSE_S),
                     embedded=self.broker.endpoint if self.broker is not None else None,
                     answers=Requests(self.pipeline),
                     count_request=self.counters.request,
