@@ -24,6 +24,7 @@ from gateway import logs
 from gateway.catalog import Catalog
 from gateway.check import check
 from gateway.clock import Clock, SystemClock
+from gateway.control import Control
 from gateway.errors import GatewayError
 from gateway.eventlog.store import EventLog
 from gateway.incidents.book import EmergencyBook
@@ -39,6 +40,7 @@ from gateway.runtime.backoff import Backoff
 from gateway.runtime.board import Board
 from gateway.runtime.bus import Bus, Kind
 from gateway.runtime.counters import Account, Counters
+from gateway.runtime.downlink import Downlink
 from gateway.runtime.facts import Facts
 from gateway.runtime.health import LoopLag, Metrics, keep_time
 from gateway.runtime.pipeline import Pipeline
@@ -106,6 +108,16 @@ class Gateway:
             counters=self.counters,
             clock=self.clock,
         )
+        self.downlink = Downlink(
+            settings.commands,
+            pipeline=self.pipeline,
+            roster=roster,
+            bus=self.bus,
+            counters=self.counters,
+            clock=self.clock,
+        )
+        self.requests = Requests(self.pipeline, self.downlink, self.board)
+        self.control = Control(self.data_dir, self.requests, self.downlink)
         self._catalog = catalog
         self.supervisor = Supervisor([self._runner(link) for link in settings.link])
         self.lag = LoopLag(self.clock)
@@ -161,7 +173,9 @@ class Gateway:
         await self.eventlog.open()
         await self.eventlog.put_emergencies(self.book.open())
         self.board.restore(await self.eventlog.last_fixes())
+        left_open = self.outbox.commands()
         self.outbox.start(asyncio.get_running_loop())
+        self.downlink.restore(left_open)
         return dispatcher
 
     async def _serve(
@@ -183,6 +197,8 @@ class Gateway:
             group.create_task(self.eventlog.run(), name="event log retention"),
             group.create_task(self._keep_states(), name="event log states"),
             group.create_task(dispatcher.run(), name="dispatcher"),
+            group.create_task(self.downlink.run(), name="commands"),
+            group.create_task(self.control.run(), name="control socket"),
             group.create_task(self._beat(), name="service manager"),
             *(group.create_task(sink.run(), name=f"sink {sink.name}") for sink in self.sinks),
             *(group.create_task(out.run(), name=out.name) for out in self.nmea_outs),
@@ -218,8 +234,9 @@ class Gateway:
             while True:
                 await changes.wait()
                 for change in changes.drain():
-                    for sink in followers:
-                        sink.changed(change.kind, change.key)
+                    if change.kind != "command":  # its events go to the sinks by the outbox
+                        for sink in followers:
+                            sink.changed(change.kind, change.key)
 
     async def _keep_states(self) -> None:
         """Keep the log's copy of each emergency current: repeated frames make no rows."""
@@ -280,7 +297,7 @@ class Gateway:
                     clock=self.clock,
                     backoff=Backoff(most_s=BROKER_PAUSE_S),
                     embedded=self.broker.endpoint if self.broker is not None else None,
-                    answers=Requests(self.pipeline),
+                    answers=self.requests,
                     count_request=self.counters.request,
                 )
             )
@@ -299,10 +316,12 @@ class Gateway:
             driver_name=driver.name,
             link=make_link(link, driver, self.loaded.folder, self.clock),
             new_codec=lambda peer: self._catalog.codec(driver.name, link.options, link.id, peer),
+            commands=driver.commands,
             silent_after_s=link.silent_after_s,
             frame_timeout_s=link.frame_timeout_s,
             backoff=Backoff(most_s=longest_pause_s(link)),
             pipeline=self.pipeline,
+            downlink=self.downlink,
             board=self.board,
             counters=self.counters,
             clock=self.clock,

@@ -19,6 +19,8 @@ from gateway import check as checking
 from gateway import decode as decoding
 from gateway.catalog import Catalog
 from gateway.cli_backup import backup, restore
+from gateway.cli_command import app as command_app
+from gateway.cli_command import commands
 from gateway.cli_common import AsJson, ConfigFile, Exit, print_json
 from gateway.cli_influx import app as influx_app
 from gateway.cli_init import init
@@ -44,6 +46,7 @@ app.add_typer(influx_app)
 app.command()(backup)
 app.command()(restore)
 app.command()(init)
+app.add_typer(command_app)
 
 
 def main() -> None:
@@ -380,6 +383,7 @@ def _offer_again(loaded: Loaded, sink: str) -> None:
 
 
 app.command()(ports)
+app.command()(commands)
 
 
 @app.command()

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from gateway.errors import ConfigError
+from gateway.model.events import CommandVerb
 from gateway.model.identity import SLUG
 from gateway.model.requests import Verb
 
@@ -196,6 +197,17 @@ class NmeaOutSettings(Table, frozen=True, kw_only=True):
     allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
 
 
+class CommandSettings(Table, frozen=True, kw_only=True):
+    """What may be asked of radios. Off until ``enabled``; then only what ``allow`` lists."""
+
+    enabled: bool = False
+    allow: tuple[CommandVerb, ...] = ("locate", "check")
+    expire_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 600.0  # waits so long for its radio
+    answer_s: Annotated[float, msgspec.Meta(gt=0, le=3_600)] = 30.0  # from sending to its outcome
+    max_open: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1000
+    max_open_per_radio: Count = 8
+
+
 class LogSettings(Table, frozen=True, kw_only=True):
     """How the log is written."""
 
@@ -215,6 +227,7 @@ class Settings(Table, frozen=True, kw_only=True):
     desk: DeskSettings = DeskSettings()
     broker: BrokerSettings = BrokerSettings()
     airtime: tuple[AirtimeSettings, ...] = ()
+    commands: CommandSettings = CommandSettings()
     nmea_out: tuple[NmeaOutSettings, ...] = ()
     log: LogSettings = LogSettings()
 
@@ -344,6 +357,12 @@ def _check(settings: Settings, file: Path) -> None:
         ("broker.listen", settings.broker.listen),
     ):
         parse_address(text, f"{file}: {key}")
+    longest_s = settings.commands.expire_s + settings.commands.answer_s
+    if longest_s > settings.outbox.keep_s:
+        raise ConfigError(
+            f"{file}: outbox.keep_s: {settings.outbox.keep_s:g} is shorter than a command may be "
+            f"open (commands.expire_s + commands.answer_s, {longest_s:g}); make it longer"
+        )
     try:
         ZoneInfo(settings.site.zone)
     except (ZoneInfoNotFoundError, ValueError):

@@ -66,6 +66,7 @@ TABLES: Mapping[str, str] = {
     "desk": "席位页面",
     "broker": "内嵌消息代理",
     "airtime": "空口时间",
+    "commands": "下发指令",
     "nmea_out": "NMEA 输出",
     "log": "日志",
 }
@@ -119,6 +120,10 @@ TEXTS: Mapping[str, str] = {
     "broker.embedded": "true: the gateway runs it, and [mqtt] uses it",
     "broker.listen": "port 0: a free one",
     "airtime.id": "",
+    "commands.enabled": "nothing is ever sent to a radio while this is false",
+    "commands.allow": "of locate, track, text, check, emergency_stop; see docs/commands.md",
+    "commands.max_open": "waiting or under way, of all radios",
+    "commands.max_open_per_radio": "the same, of one radio",
     "nmea_out.allow": "networks that may read; others are hung up on and counted",
     "log.level": "debug, info, warning or error",
     "log.format": '"text" for people, "json" for programs',

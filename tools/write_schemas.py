@@ -21,7 +21,7 @@ import msgspec
 from msgspec import inspect as shapes
 
 from gateway.model.emergency import Emergency
-from gateway.model.events import AnyEvent, Event, LinkChanged
+from gateway.model.events import AnyEvent, CommandEnded, CommandQueued, Event, LinkChanged
 from gateway.model.identity import SPACES
 from gateway.model.quantities import Instant
 from gateway.model.requests import Request, Response
@@ -50,11 +50,19 @@ STATES: Mapping[str, type[msgspec.Struct]] = {
 # The pipeline fills these in every event, though a driver leaves them empty.
 HEADER = frozenset({"event_id", "site", "link_id", "driver", "radio_id", "received_at"})
 
+# A command knows no link before it goes out over one, and may end without.
+ABSENT: Mapping[type[msgspec.Struct], frozenset[str]] = {
+    LinkChanged: frozenset({"radio_id"}),
+    CommandQueued: frozenset({"link_id", "driver"}),
+    CommandEnded: frozenset({"link_id", "driver"}),
+}
+
 SLUG = "^[A-Za-z0-9_-]{1,64}$"
 RADIO = f"^({'|'.join(sorted(SPACES))}):[A-Za-z0-9_-]{{1,64}}$"
 PATTERNS: Mapping[str, str] = {
     "event_id": "^[0-9a-f]{32}$",
     "emergency_id": "^[0-9a-f]{32}$",
+    "command_id": "^[0-9a-f]{32}$",
     "site": SLUG,
     "link_id": SLUG,
     "unit_id": SLUG,
@@ -136,7 +144,7 @@ def _is_always_there(kind: type[msgspec.Struct], field: shapes.Field) -> bool:
         return True
     if not issubclass(kind, Event) or field.name not in HEADER:
         return False
-    return field.name != "radio_id" or kind is not LinkChanged
+    return field.name not in ABSENT.get(kind, ())
 
 
 def _field(field: shapes.Field, parts: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -16,6 +16,8 @@ Trigger = Literal["time", "distance", "request", "emergency", "power_on", "store
 EmergencyKind = Literal["alarm", "call", "man_down", "lone_worker", "vehicle"]
 Verdict = Literal["true", "false", "drill"]  # 真警 / 误报 / 演练
 LinkState = Literal["connecting", "up", "silent", "down"]
+CommandVerb = Literal["locate", "track", "text", "check", "emergency_stop"]
+CommandResult = Literal["delivered", "refused", "timed_out", "expired"]
 
 NO_ID = EventId("")
 NO_RADIO = RadioId("")
@@ -184,6 +186,43 @@ class LinkChanged(Event, frozen=True, kw_only=True, tag="link_changed"):
     why: str | None = None
 
 
+class CommandQueued(Event, frozen=True, kw_only=True, tag="command_queued"):
+    """Somebody asked a radio for something; the event's id is the command's id.
+
+    It waits for the radio until ``expires_at`` at most. ``link_id`` and ``driver`` are absent.
+    ``body`` belongs to a text, ``every_s`` and ``for_s`` to a track.
+    """
+
+    verb: CommandVerb
+    by: str
+    expires_at: Instant
+    body: str | None = None
+    every_s: int | None = None
+    for_s: int | None = None
+
+
+class CommandSent(Event, frozen=True, kw_only=True, tag="command_sent"):
+    """The command ``command_id`` goes out over ``link_id`` now; written before its first byte."""
+
+    command_id: EventId
+    verb: CommandVerb
+
+
+class CommandEnded(Event, frozen=True, kw_only=True, tag="command_ended"):
+    """The one end of the command ``command_id``.
+
+    ``delivered``: the far end confirmed it, or gave what was asked for. ``refused``: it cannot be
+    done, ``why`` says what is in the way. ``timed_out``: it went out and nothing came back.
+    ``expired``: the radio was not there in time, nothing went out.
+    """
+
+    command_id: EventId
+    verb: CommandVerb
+    by: str
+    result: CommandResult
+    why: str | None = None
+
+
 RadioEvent = (
     PositionFix
     | EmergencyRaised
@@ -193,7 +232,9 @@ RadioEvent = (
     | StatusReceived
     | TextReceived
 )
-AnyEvent = RadioEvent | EmergencyTaken | EmergencyClosed | LinkChanged
+CommandEvent = CommandQueued | CommandSent | CommandEnded
+AnyEvent = RadioEvent | EmergencyTaken | EmergencyClosed | LinkChanged | CommandEvent
+COMMAND_EVENTS = (CommandQueued, CommandSent, CommandEnded)
 EMERGENCY_EVENTS = (EmergencyRaised, EmergencyEnded, EmergencyTaken, EmergencyClosed)
 
 
@@ -216,6 +257,11 @@ _DECODER = msgspec.json.Decoder(AnyEvent, dec_hook=_decode_hook)
 def to_json(value: Any) -> bytes:
     """Encode an event, or any struct made of the model's types, as the contract's UTF-8 JSON."""
     return _ENCODER.encode(value)
+
+
+def to_builtins(value: Any) -> Any:
+    """The same as plain dictionaries and lists, for a part of something larger."""
+    return msgspec.to_builtins(value, enc_hook=_encode_hook)
 
 
 def event_from_json(data: bytes) -> AnyEvent:

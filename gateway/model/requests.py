@@ -20,7 +20,8 @@ class Request(
     """The payload of ``request/<verb>``; which fields a verb needs is told by its answer.
 
     ``by`` is the person who asks, as the asking program knows them. ``transaction`` comes back in
-    the response, so that an answer finds its question.
+    the response, so that an answer finds its question. A command to a radio is answered as soon as
+    it is on disk, or with ``wait_s`` when it has ended, after so long at most.
     """
 
     transaction: str | int | None = None
@@ -29,6 +30,7 @@ class Request(
     body: str | None = None
     every_s: float | None = None
     for_s: float | None = None
+    wait_s: float | None = None
     emergency_id: EventId | None = None
     by: str | None = None
     verdict: Verdict | None = None

@@ -4,10 +4,11 @@ from typing import Literal
 
 import msgspec
 
-from gateway.model.events import LinkState
-from gateway.model.identity import RadioId, UnitId
+from gateway.model.events import CommandVerb, LinkState
+from gateway.model.identity import EventId, RadioId, UnitId
 from gateway.model.quantities import Instant
 
+CommandState = Literal["waiting", "sent", "delivered", "refused", "timed_out", "expired"]
 UnitState = Literal["fresh_fix", "old_fix", "no_fix", "silent", "off"]
 
 
@@ -42,7 +43,28 @@ class UnitView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     link_id: str | None = None
     driver: str | None = None
     has_emergency: bool = False
+    is_test: bool = False
     doubt: str | None = None
+
+
+class CommandView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One command to a radio, from the moment it is on disk; ``state`` ends as its event says."""
+
+    command_id: EventId
+    verb: CommandVerb
+    radio_id: RadioId
+    unit_id: UnitId | None = None
+    by: str
+    state: CommandState
+    queued_at: Instant
+    changed_at: Instant
+    expires_at: Instant
+    why: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """True until it has ended."""
+        return self.state in {"waiting", "sent"}
 
 
 class LinkView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

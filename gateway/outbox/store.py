@@ -16,6 +16,7 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.model.emergency import Emergency
+from gateway.model.events import AnyEvent
 from gateway.model.identity import EventId
 from gateway.model.quantities import Instant
 from gateway.outbox.database import Connect, connect
@@ -192,6 +193,11 @@ class Outbox:
         """The open ones and those closed at ``since`` or later. Blocks: for the start."""
         with self._at_once() as tables:
             return tables.recent_emergencies(since)
+
+    def commands(self) -> list[AnyEvent]:
+        """Every event about a command to a radio that is kept, in order. Blocks: for the start."""
+        with self._at_once() as tables:
+            return tables.commands()
 
     def recent_event_ids(self, limit: int) -> list[EventId]:
         """The newest ``limit`` event ids of both lanes, oldest first. Blocks: for the start."""

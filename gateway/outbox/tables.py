@@ -63,6 +63,10 @@ _RECENT_EMERGENCIES = (
     "SELECT revision, checksum, state FROM emergencies "
     "WHERE phase <> 'closed' OR closed_at >= ? ORDER BY rowid"
 )
+_COMMANDS = (
+    "SELECT seq, checksum, CAST(payload AS BLOB) FROM telemetry_rows INDEXED BY commands "
+    "WHERE kind IN ('command_queued', 'command_sent', 'command_ended') ORDER BY seq"
+)
 _LAST_SEQ_GIVEN = (
     "SELECT max(seq) FROM telemetry_rows",
     "SELECT max(seq) FROM emergency_rows",
@@ -184,6 +188,11 @@ class Tables:
     def recent_emergencies(self, since: Instant) -> list[Emergency]:
         """The open ones, and those closed at ``since`` or later; oldest first."""
         return _readable_states(self.db.rows(_RECENT_EMERGENCIES, (since,)))
+
+    def commands(self) -> list[AnyEvent]:
+        """Every event about a command that is kept, in order; what cannot be read left out."""
+        found = self.db.rows(_COMMANDS)
+        return [event for row in found if (event := read_event(*row)) is not None]
 
     def unreadable_emergencies(self) -> list[EventId]:
         """The ids of emergencies whose state is damaged."""

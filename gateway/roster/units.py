@@ -23,13 +23,17 @@ class Team(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who the dispatcher means; ``radios`` are the numbers it carries now."""
+    """Who the dispatcher means; ``radios`` are the numbers it carries now.
+
+    ``is_test`` marks a set of the workshop: technicians may send commands to it, and to no other.
+    """
 
     id: Slug
     name: str
     team: Slug | None = None
     radios: tuple[str, ...] = ()
     role: str = ""  # 钢叉手, 盾牌手, 警棍手 …
+    is_test: bool = False
 
 
 class KeySite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

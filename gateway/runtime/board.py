@@ -186,6 +186,10 @@ class Board:
         """The last valid fix of each unit, and of each radio without one."""
         return [track.fix for track in self._tracks.values() if track.fix is not None]
 
+    def knows(self, radio_id: RadioId) -> bool:
+        """Whether a radio was heard, or belongs to a unit."""
+        return self._key(radio_id) in self._tracks
+
     def sites(self) -> list[SiteView]:
         """The key sites."""
         return [SiteView(**msgspec.structs.asdict(site)) for site in self._roster.sites]
@@ -271,6 +275,7 @@ class Board:
             link_id=track.link_id,
             driver=track.driver,
             has_emergency=self._has_emergency(track),
+            is_test=unit is not None and unit.is_test,
             doubt=track.doubt,
         )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
-Kind = Literal["emergency", "unit", "link", "gateway"]
+Kind = Literal["emergency", "unit", "link", "gateway", "command"]
 
 
 class Changed(NamedTuple):

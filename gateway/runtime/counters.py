@@ -23,6 +23,8 @@ class Counters:
         self.events_dropped: Counter[str] = Counter()  # reason
         self.events_waiting: int = 0  # handed to the outbox, not settled yet
         self.requests: Counter[str] = Counter()  # over the broker, by outcome
+        self.commands_ended: Counter[tuple[str, str]] = Counter()  # verb, result
+        self.commands_not_taken: Counter[str] = Counter()  # reason: refused before they were one
         self.desk_dropped: int = 0  # live messages not sent to slow viewers
 
     def request(self, outcome: str) -> None:

@@ -144,6 +144,18 @@ class Metrics(Collector):
         yield _count(
             "pdt_codec_failures", "Bugs in drivers", ["driver"], _single(counters.codec_failures)
         )
+        yield _count(
+            "pdt_commands_ended",
+            "Commands to radios by their end",
+            ["verb", "result"],
+            counters.commands_ended.items(),
+        )
+        yield _count(
+            "pdt_commands_not_taken",
+            "Commands refused before they were queued",
+            ["reason"],
+            _single(counters.commands_not_taken),
+        )
         for name, value in (
             ("received", counters.events_received),
             ("stored", counters.events_stored),

@@ -6,7 +6,7 @@ acknowledgement go back to a radio. Everything that enters is counted once on it
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ from gateway.model.emergency import Emergency
 from gateway.model.events import (
     EMERGENCY_EVENTS,
     AnyEvent,
+    CommandEvent,
     EmergencyClosed,
     EmergencyEnded,
     EmergencyKind,
@@ -41,6 +42,7 @@ SEEN_PER_RADIO = 64  # reports remembered for each radio, to know one that is se
 REPEAT_WINDOW_S = 600.0  # a report sent again later than this counts as a new one
 
 Settle = Callable[[StoreError | None], None]
+OfRadio = TypeVar("OfRadio", bound=RadioEvent | CommandEvent)
 
 
 class Appends(Protocol):
@@ -108,6 +110,12 @@ class Pipeline:
         self._counters.events_received += 1
         self._append(named, None, lambda _error: None, undo=None)
 
+    def command_changed(self, event: CommandEvent, settle: Settle) -> None:
+        """A command to a radio was queued, goes out, or has ended."""
+        self._counters.events_received += 1
+        named = self._identified(event, event.link_id, event.driver, event.received_at)
+        self._append(named, None, settle, undo=None)
+
     async def take(self, emergency_id: str, by: str) -> None:
         """A named person takes it; returns when that is on disk, raises NotAllowedError."""
         await self._act(
@@ -126,7 +134,7 @@ class Pipeline:
             )
         )
 
-    def _identified(self, event: RadioEvent, link_id: str, driver: str, at: Instant) -> RadioEvent:
+    def _identified(self, event: OfRadio, link_id: str, driver: str, at: Instant) -> OfRadio:
         unit = self._roster.unit_of(event.radio_id)
         if unit is None:
             return msgspec.structs.replace(

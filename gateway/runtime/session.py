@@ -6,10 +6,22 @@ from typing import Protocol
 
 import structlog
 
-from drivers.api import Codec, Heard, Moment, Output, Reject, Report
+from drivers.api import (
+    Codec,
+    Command,
+    Heard,
+    Moment,
+    Outcome,
+    Output,
+    Reject,
+    Report,
+    TakesCommands,
+    Verb,
+)
 from gateway.clock import Clock
 from gateway.errors import StoreError
 from gateway.links.base import Peer
+from gateway.model.events import RadioEvent
 from gateway.model.quantities import Instant
 from gateway.runtime.pipeline import Pipeline
 
@@ -23,13 +35,22 @@ class SessionHost(Protocol):
 
     link_id: str
     driver_name: str
+    commands: frozenset[Verb]
 
     def bytes_came(self, count: int) -> None:
         """The link is alive."""
         ...
 
-    def heard(self, beat: Heard, at: Instant) -> None:
+    def heard(self, session: "Session", beat: Heard, at: Instant) -> None:
         """A radio showed that it is alive."""
+        ...
+
+    def reported(self, session: "Session", event: RadioEvent) -> None:
+        """A radio said something through ``session``."""
+        ...
+
+    def answered(self, outcome: Outcome) -> None:
+        """What became of a command."""
         ...
 
     def rejected(self, peer_name: str, reject: Reject, at: Instant) -> None:
@@ -77,6 +98,33 @@ class Session:
     def peer_name(self) -> str:
         """For people: where the peer is."""
         return self._peer.name
+
+    @property
+    def link_id(self) -> str:
+        """Of its link."""
+        return self._host.link_id
+
+    @property
+    def driver_name(self) -> str:
+        """Of its link."""
+        return self._host.driver_name
+
+    @property
+    def is_lost(self) -> bool:
+        """True once the peer is gone."""
+        return self._is_lost
+
+    def takes(self, verb: Verb) -> bool:
+        """Whether a radio behind this peer can be asked that."""
+        return verb in self._host.commands and isinstance(self._codec, TakesCommands)
+
+    def send(self, command: Command) -> None:
+        """Ask a radio for something; ``SessionHost.answered`` hears what became of it."""
+        codec = self._codec
+        if not isinstance(codec, TakesCommands):
+            self._host.answered(Outcome(command.order, "refused", "this driver takes no commands"))
+            return
+        self._run(lambda _data, now: codec.send(command, now), b"", self._now())
 
     def start(self) -> None:
         """Say what the codec has to say on opening."""
@@ -134,6 +182,7 @@ class Session:
 
     def _take(self, output: Output, at: Instant) -> None:
         if isinstance(output, Report):
+            self._host.reported(self, output.event)
             self._pipeline.report(
                 output,
                 link_id=self._host.link_id,
@@ -142,8 +191,10 @@ class Session:
                 settle=self._settler(output.receipt),
             )
         elif isinstance(output, Heard):
-            self._host.heard(output, at)
-        elif isinstance(output, Reject):
+            self._host.heard(self, output, at)
+        elif isinstance(output, Outcome):
+            self._host.answered(output)
+        else:
             self._host.rejected(self._peer.name, output, at)
 
     def _settler(self, receipt: int | None) -> Callable[[StoreError | None], None]:

@@ -11,16 +11,17 @@ from functools import partial
 
 import structlog
 
-from drivers.api import Codec, Heard, Reject
+from drivers.api import Codec, Heard, Outcome, Reject, Verb
 from gateway.clock import Clock
 from gateway.errors import LinkError
 from gateway.links.base import Link, Peer
-from gateway.model.events import LinkChanged, LinkState
+from gateway.model.events import LinkChanged, LinkState, RadioDeregistered, RadioEvent
 from gateway.model.quantities import Instant
 from gateway.model.views import LinkView, RejectedFrame
 from gateway.runtime.backoff import Backoff
 from gateway.runtime.board import Board
 from gateway.runtime.counters import Counters
+from gateway.runtime.downlink import Downlink
 from gateway.runtime.pipeline import Pipeline
 from gateway.runtime.session import Session
 
@@ -42,22 +43,26 @@ class LinkRunner:
         driver_name: str,
         link: Link,
         new_codec: Callable[[str], Codec],
+        commands: frozenset[Verb],
         silent_after_s: float,
         frame_timeout_s: float,
         backoff: Backoff,
         pipeline: Pipeline,
+        downlink: Downlink,
         board: Board,
         counters: Counters,
         clock: Clock,
     ) -> None:
         self.link_id = link_id
         self.driver_name = driver_name
+        self.commands = commands
         self._link = link
         self._new_codec = new_codec
         self._silent_after_s = silent_after_s
         self._frame_timeout_s = frame_timeout_s
         self._backoff = backoff
         self._pipeline = pipeline
+        self._downlink = downlink
         self._board = board
         self._counters = counters
         self._clock = clock
@@ -147,10 +152,22 @@ class LinkRunner:
         if self._state == "silent":
             self._change("up", None)
 
-    def heard(self, beat: Heard, at: Instant) -> None:
+    def heard(self, session: Session, beat: Heard, at: Instant) -> None:
         """A radio is alive."""
+        self._downlink.heard(beat.radio_id, session)
         self._counters.heard += 1
         self._board.heard(beat.radio_id, link_id=self.link_id, driver=self.driver_name, at=at)
+
+    def reported(self, session: Session, event: RadioEvent) -> None:
+        """A radio said something: it can be reached there, unless it said good-bye."""
+        if isinstance(event, RadioDeregistered):
+            self._downlink.left(event.radio_id)
+        else:
+            self._downlink.heard(event.radio_id, session)
+
+    def answered(self, outcome: Outcome) -> None:
+        """A command has an outcome."""
+        self._downlink.answered(outcome)
 
     def rejected(self, peer_name: str, reject: Reject, at: Instant) -> None:
         """A frame that does not fit: counted, and kept in a small ring."""
@@ -183,6 +200,7 @@ class LinkRunner:
     def gone(self, session: Session) -> None:
         """A peer is lost."""
         self._sessions.discard(session)
+        self._downlink.gone(session)
 
     # What people ask.
 

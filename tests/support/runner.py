@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from drivers.api import Verb
 from gateway.catalog import Catalog
 from gateway.clock import Clock, SystemClock
 from gateway.incidents.book import EmergencyBook
@@ -19,9 +20,10 @@ from gateway.runtime.backoff import Backoff
 from gateway.runtime.board import Board
 from gateway.runtime.bus import Bus
 from gateway.runtime.counters import Counters
+from gateway.runtime.downlink import Downlink
 from gateway.runtime.pipeline import Pipeline
 from gateway.runtime.supervisor import LinkRunner
-from gateway.settings import AnyLinkSettings
+from gateway.settings import AnyLinkSettings, CommandSettings
 
 
 class TakesAll:
@@ -48,6 +50,21 @@ class TakesAll:
         self.waiting = [entry for entry in self.waiting if not entry[1].done()]
 
 
+ALL_COMMANDS = CommandSettings(enabled=True, allow=tuple(verb.value for verb in Verb))
+
+
+def downlink_for(pipeline: Pipeline, counters: Counters, clock: Clock) -> Downlink:
+    """The way down with everything switched on."""
+    return Downlink(
+        ALL_COMMANDS,
+        pipeline=pipeline,
+        roster=Roster(RosterFile()),
+        bus=Bus(),
+        counters=counters,
+        clock=clock,
+    )
+
+
 class Runtime:
     """Runners for ``[[link]]`` tables, and what they brought in."""
 
@@ -70,6 +87,7 @@ class Runtime:
             counters=self.counters,
             clock=self.clock,
         )
+        self.downlink = downlink_for(self.pipeline, self.counters, self.clock)
         self._catalog = Catalog.scan()
         self._folder = folder
         self.runners = {str(table["id"]): self._runner(table) for table in tables}
@@ -97,6 +115,7 @@ class Runtime:
             driver_name=driver.name,
             link=make_link(settings, driver, self._folder, self.clock),
             new_codec=lambda peer: driver.new_codec(settings.options, settings.id, peer),
+            commands=driver.commands,
             silent_after_s=settings.silent_after_s,
             frame_timeout_s=settings.frame_timeout_s,
             backoff=Backoff(
@@ -104,6 +123,7 @@ class Runtime:
                 source=random.Random(settings.id),
             ),
             pipeline=self.pipeline,
+            downlink=self.downlink,
             board=self.board,
             counters=self.counters,
             clock=self.clock,

@@ -6,7 +6,7 @@ Everything between the wire and the outbox is the real thing; time moves when th
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from drivers.api import Codec, Driver, Heard, Moment, Output, Reject, Report
+from drivers.api import Codec, Driver, Heard, Moment, Outcome, Output, Reject, Report
 from gateway.clock import ManualClock
 from gateway.errors import StoreError
 from gateway.incidents.book import EmergencyBook
@@ -124,6 +124,7 @@ class Talk:
         at: Instant | None = None,
     ) -> None:
         self.driver_name = driver.name
+        self.commands = driver.commands
         self.clock = ManualClock(at) if at is not None else ManualClock()
         self.disk = Disk()
         self.counters = Counters()
@@ -184,7 +185,13 @@ class Talk:
     def bytes_came(self, count: int) -> None:
         """The link is alive."""
 
-    def heard(self, beat: Heard, at: Instant) -> None:
+    def reported(self, session: Session, event: AnyEvent) -> None:
+        """A radio said something."""
+
+    def answered(self, outcome: Outcome) -> None:
+        """A command has an outcome."""
+
+    def heard(self, session: Session, beat: Heard, at: Instant) -> None:
         """A radio is alive."""
         self.heard_beats += 1
 

@@ -10,6 +10,7 @@ from gateway.model.events import Verdict
 from gateway.model.identity import EventId
 from gateway.model.requests import Request
 from gateway.runtime.requests import Requests
+from tests.support.commands import Place
 
 PRESS = EventId("f545335c0c42fcf32eea9747038a0c12")
 
@@ -29,7 +30,13 @@ class Actions:
 
 def answer(actions: Actions, verb: Any, **fields: Any) -> dict[str, object]:
     request = Request(**fields)
-    return asyncio.run(Requests(actions).answer(verb, request, f"{request.by} via mqtt"))
+
+    async def story() -> dict[str, object]:
+        place = Place()
+        requests = Requests(actions, place.downlink, place.board)
+        return await requests.answer(verb, request, f"{request.by} via mqtt")
+
+    return asyncio.run(story())
 
 
 def test_taking_and_closing_name_the_person_and_the_way() -> None:

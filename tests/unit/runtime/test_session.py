@@ -13,6 +13,7 @@ from gateway.model.identity import RadioId
 from gateway.runtime.backoff import Backoff
 from gateway.runtime.supervisor import LinkRunner, Supervisor
 from tests.support.emergencies import RADIO, fix
+from tests.support.runner import downlink_for
 from tests.unit.runtime.test_pipeline import Desk
 
 
@@ -109,10 +110,12 @@ class Bench:
             driver_name="scripted",
             link=self.link,
             new_codec=self.new_codec,
+            commands=frozenset(),
             silent_after_s=30,
             frame_timeout_s=8,
             backoff=Backoff(),
             pipeline=self.desk.pipeline,
+            downlink=downlink_for(self.desk.pipeline, self.desk.counters, self.desk.clock),
             board=self.desk.board,
             counters=self.desk.counters,
             clock=self.desk.clock,
