@@ -62,6 +62,8 @@ NAMES: dict[tuple[int, int], str] = {
     (Service.LP, 0xC003): "triggered_report",
     (Service.LP, 0xD001): "condition_request",
     (Service.LP, 0xD003): "condition_report",
+    (Service.RCP, 0x0041): "button_request",
+    (Service.RCP, 0x8041): "button_reply",
     (Service.RCP, 0x0841): "call_request",
     (Service.RCP, 0x1847): "broadcast_msg_config_request",
     (Service.RCP, 0x10C9): "broadcast_status_config_request",
@@ -229,6 +231,8 @@ FIELDS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "call_type": lambda value: {"call_type": CALL_TYPES[value]},
     "sender": lambda value: {"sender_id": value},
     "target": lambda value: {"target": value, "target_id": value},
+    "function": lambda value: {"function": value, "key": value},
+    "action": lambda value: {"action": value},
     "value": lambda value: {"value": value},
     "mask": lambda value: {"broadcast_mask": value},
 }
