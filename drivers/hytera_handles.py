@@ -41,14 +41,14 @@ HDAP_HANDLES = (
     ),
     Handles("RCP 8452", "number of the connected radio", "its radio_id", "published 3"),
     Handles("TMP A1, B1", "text", "text; answered by A2, B2", "published 5; conflicting on acks"),
-    Handles("TMP A2", "acknowledgement of a text of ours", "alive, or why not", "published 4"),
+    Handles("TMP A2", "acknowledgement of a text of ours", "alive, or why not", "published 5"),
     Handles("TP A081, A082, B081", "telemetry", "alive", "one source"),
     Handles("DDS", "what became of a message of ours", "alive, or why not", "published 1"),
     Handles("LP A001", "where are you?", "sent for locate", "published 3"),
     Handles("LP C001, C004", "report periodically, stop", "sent for track", "constructed 1 (C001)"),
     Handles("LP B001", "leave the emergency", "sent for emergency_stop", "constructed 1"),
     Handles("RRS 0002, RCP 0833", "are you there?", "sent for check", "published 1 (0002)"),
-    Handles("TMP A1", "text to a radio", "sent for text", "captured 2"),
+    Handles("TMP A1", "text to a radio", "sent for text", "published 2"),
 )
 HDAP_REFUSES = (
     Handles("LP A004, D005", "variable reports", "acknowledged, not read", "layout not public"),

@@ -27,14 +27,14 @@ from drivers.hytera_tmp import TEXT_PRIVATE, TEXT_PRIVATE_ACK, TextMessage, read
 from drivers.wire import WireError
 from gateway.model.numbering import Numbering
 
-RADIO_NETWORK = 0x0A000000  # requests name a radio as 10.x.y.z, as captured dispatchers do
+RADIO_NETWORK = 0x0A000000  # requests name a radio as 10.x.y.z, as published dispatchers do
 UNKNOWN_OWN = 1  # number of the dispatcher while the connected radio has not told its own
 ASK_AGAIN_S = 10.0  # without an answer; the air, the radio and its receiver take seconds
 MOST_ASKS = 3
 MOST_ORDERS = 256  # in progress at once
 STOP_WITHIN_S = 60.0  # so long a radio is told to end a track
 MOST_TEXT_UNITS = 700  # of UTF-16: what fits into one packet
-TEXT_FLAGS = 0x00  # bit 7 clear, as in both captured exchanges, in which an answer came
+TEXT_FLAGS = 0x00  # bit 7 clear, as in the published exchanges with a repeater, which were answered
 AT_ONCE, WITHOUT_END = b"0" * 14, b"0" * 14  # start and stop of a periodic request
 MOST_EVERY_S = 86_400
 STATE_ONLINE = 0

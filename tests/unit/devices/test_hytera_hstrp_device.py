@@ -9,6 +9,7 @@ import pytest
 from drivers.api import Moment, Output, Reject, Report
 from drivers.hytera_hstrp import DRIVER
 from drivers.hytera_hstrp_frames import Kind, Packet
+from drivers.hytera_tmp import TextMessage
 from gateway.model.events import (
     EmergencyEnded,
     EmergencyRaised,
@@ -171,3 +172,16 @@ def test_kinds_that_a_repeater_cannot_tell_and_packets_that_are_none() -> None:
     made.repeater.receive(b"noise", made.now)
     made.repeater.receive(Packet(Kind.HEARTBEAT, 0).pack(), made.now)
     assert made.repeater.outgoing() == []
+
+
+def test_a_number_that_was_served_is_acknowledged_and_not_served_again() -> None:
+    made = bench()
+    text = TextMessage(0xA1, 0, 1, 0x0A000000 | UNIT, 0x0A000001, "x".encode("utf-16-le"))
+    packet = Packet(0, 77, b"", text.message().pack())
+    for _ in range(2):
+        made.repeater.receive(packet.pack(), made.now)
+    assert made.repeater.texts == ["x"]
+    acks = [Packet.unpack(each) for each in made.repeater.outgoing()]
+    assert [each.number for each in acks if each.kind & Kind.ACK] == [77, 77]
+    made.repeater.receive(packet._replace(number=78).pack(), made.now)
+    assert made.repeater.texts == ["x", "x"]
