@@ -19,6 +19,7 @@ from hil_tests.devices.jt808 import Jt808Device
 from hil_tests.devices.kenwood import KenwoodBase
 from hil_tests.devices.moto_ars import MotoArsDevice
 from hil_tests.devices.moto_lrrp import MotoLrrpDevice
+from hil_tests.devices.moto_tms import MotoTmsDevice
 from hil_tests.devices.nmea0183 import Nmea0183Device
 from hil_tests.devices.tetra_pei import TetraPeiDevice
 from hil_tests.rig.attach import PtyWire, TcpClientWire, TcpServerWire, UdpWire, Wire
@@ -102,6 +103,11 @@ def _moto_lrrp(wanted: Emulation) -> Pair:
     return radio, radio
 
 
+def _moto_tms(wanted: Emulation) -> Pair:
+    radio = MotoTmsDevice(int(wanted.number or "11"))
+    return radio, radio
+
+
 def _tetra(wanted: Emulation) -> Pair:
     radio = TetraPeiDevice(int(wanted.number or "4470001"), every_s=wanted.every_s)
     return radio, radio
@@ -123,6 +129,7 @@ DEVICES: Mapping[str, Callable[[Emulation], Pair]] = {
     "tetra_pei": _tetra,
     "moto_ars": _moto_ars,
     "moto_lrrp": _moto_lrrp,
+    "moto_tms": _moto_tms,
 }
 
 

@@ -59,6 +59,7 @@ DEVICES: dict[str, Callable[[], Cast]] = {
 UNANSWERED = {
     "tetra_pei": "neither a status nor a place is answered; its receipts are for texts",
     "moto_ars": "carries no emergency; its receipts are for registrations",
+    "moto_tms": "carries no emergency; its receipts are for texts",
 }
 
 

@@ -22,6 +22,9 @@ from drivers.moto_ars import (
 from drivers.moto_lrrp import DRIVER as LRRP
 from drivers.moto_mbxml import Bytes, read_answer, read_document
 from drivers.moto_mbxml import Kind as Document
+from drivers.moto_tms import DRIVER as TMS
+from drivers.moto_tms import UCS2
+from drivers.moto_tms import read_message as read_tms
 from gateway.model.quantities import Instant
 from tests.support.reference import reference_vectors
 
@@ -124,6 +127,27 @@ def request_facts(reader: Bytes) -> Facts:
     return facts
 
 
+def tms_facts(data: bytes) -> Facts:
+    message = read_tms(data)
+    facts: Facts = {
+        "length_ok": True,  # anything else is refused
+        "header": f"0x{message.header:02X}",
+        "extended": bool(message.header & MORE),
+        "ack_requested": bool(message.header & ACKNOWLEDGE),
+        "control": bool(message.header & CONTROL),
+        "message": "ack" if message.is_ack else "text",
+        "address_hex": message.address.hex(),
+        "sequence": message.number,
+        "encoding": message.encoding,
+    }
+    if message.is_text:
+        assert message.encoding == UCS2
+        facts["text"] = message.content.decode("utf-16-le")
+    elif not message.is_ack:
+        facts |= {"message": "service_availability", "capability": message.content[0]}
+    return facts
+
+
 def agree(name: str, facts_of: Callable[[bytes], Facts], driver: Driver[Any]) -> int:
     """Every field of every line; prints the table, and returns how many lines agree."""
     count = 0
@@ -171,3 +195,7 @@ def test_every_number_of_mbxml_agrees() -> None:
         assert value == line["expect"]["value"], line["id"]
         assert reader.at == len(reader.data)
     assert len(lines) == 12
+
+
+def test_every_field_of_every_tms_line_agrees() -> None:
+    assert agree("motorola_tms", tms_facts, TMS) == 5
