@@ -21,6 +21,7 @@ import structlog
 
 import gateway
 from gateway import logs
+from gateway.airtime.keeper import Keeper
 from gateway.catalog import Catalog
 from gateway.check import check
 from gateway.clock import Clock, SystemClock
@@ -134,6 +135,10 @@ class Gateway:
         )
         self.broker = self._broker()
         self.sinks = self._sinks()
+        self.keepers = [
+            Keeper(one, self.facts, self.downlink, self.clock) for one in settings.airtime
+        ]
+        self.facts.channels = self.keepers
         self.nmea_outs = [NmeaOut(one, self.facts, self.clock) for one in settings.nmea_out]
         self.desk: Desk | None = None
         self.first_sign_in_url: str | None = None  # for the first person, while there is no account
@@ -202,6 +207,7 @@ class Gateway:
             group.create_task(self._beat(), name="service manager"),
             *(group.create_task(sink.run(), name=f"sink {sink.name}") for sink in self.sinks),
             *(group.create_task(out.run(), name=out.name) for out in self.nmea_outs),
+            *(group.create_task(keeper.run(), name=keeper.name) for keeper in self.keepers),
         ]
         followers: list[Follows] = [sink for sink in self.sinks if isinstance(sink, Follows)]
         followers += self.nmea_outs

@@ -37,6 +37,10 @@ def check(file: Path, catalog: Catalog) -> tuple[Loaded, Roster, list[Finding]]:
         findings.append(
             Finding("site.units_file", "no units: every radio will be shown as unregistered")
         )
+    commands = loaded.settings.commands
+    if loaded.settings.airtime and not (commands.enabled and "locate" in commands.allow):
+        text = 'nobody will be asked: set commands.enabled, and "locate" in commands.allow'
+        findings.append(Finding("airtime", text))
     if not loaded.settings.desk.enabled:
         findings.append(Finding("desk.enabled", "the desk page is off: nobody can take an alarm"))
     return loaded, roster, findings

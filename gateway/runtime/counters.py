@@ -23,6 +23,7 @@ class Counters:
         self.events_dropped: Counter[str] = Counter()  # reason
         self.events_waiting: int = 0  # handed to the outbox, not settled yet
         self.requests: Counter[str] = Counter()  # over the broker, by outcome
+        self.polls: int = 0  # position requests of the air-time schedule
         self.commands_ended: Counter[tuple[str, str]] = Counter()  # verb, result
         self.commands_not_taken: Counter[str] = Counter()  # reason: refused before they were one
         self.desk_dropped: int = 0  # live messages not sent to slow viewers

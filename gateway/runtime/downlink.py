@@ -193,6 +193,28 @@ class Downlink:
                     "wait for their end (未完成的指令过多)"
                 )
 
+    # The schedule's own requests: many, and worth no record.
+
+    def can_locate(self, radio_id: RadioId) -> bool:
+        """Whether this radio may, and can, be asked for its position now."""
+        if self._forbidden(Verb.LOCATE) is not None:
+            return False
+        return any(route.takes(Verb.LOCATE) for route in self._reach.routes(radio_id))
+
+    def locate(self, radio_id: RadioId) -> bool:
+        """Ask for one position and keep no record; False where it did not go out.
+
+        The answer is a position like any other; that none comes is seen by the age of the fix.
+        """
+        if not self.can_locate(radio_id):
+            return False
+        routes = self._reach.routes(radio_id)
+        route = next(each for each in routes if each.takes(Verb.LOCATE))
+        until_mono = self._clock.monotonic() + self._settings.answer_s
+        self._counters.polls += 1
+        route.send(Command(next(self._numbers), radio_id, Verb.LOCATE, until_mono))
+        return True
+
     # What the links tell.
 
     def heard(self, radio_id: RadioId, route: Route) -> None:

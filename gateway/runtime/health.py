@@ -169,6 +169,9 @@ class Metrics(Collector):
             _single(counters.events_dropped),
         )
         yield _count(
+            "pdt_airtime_polls", "Positions asked for by schedule", [], [((), counters.polls)]
+        )
+        yield _count(
             "pdt_mqtt_requests", "Requests over the broker", ["outcome"], _single(counters.requests)
         )
         up = GaugeMetricFamily(
