@@ -197,7 +197,9 @@ class Driver(msgspec.Struct, Generic[OptionsT], frozen=True, kw_only=True):
     peer's address as well has a method ``meet`` (``KnowsPeer``). ``max_frame`` bounds
     every buffer, in bytes. ``speaks_first`` is true where the codec has bytes to send on opening.
     ``has_receipts`` is true where a radio waits for our acknowledgement. ``commands`` are the verbs
-    that its codec takes (``TakesCommands``). ``explain`` lists the fields of one frame, or of one
+    that its codec takes (``TakesCommands``). ``place_of`` tells at which address and port a
+    radio is spoken to that is on the air and has not spoken on this link, in protocols where the
+    number of a radio is its address. ``explain`` lists the fields of one frame, or of one
     line, in the order of the specification's tables, for ``decode --explain``; it never raises.
     """
 
@@ -213,6 +215,7 @@ class Driver(msgspec.Struct, Generic[OptionsT], frozen=True, kw_only=True):
     speaks_first: bool = False
     commands: frozenset[Verb] = frozenset()
     explain: Callable[[bytes], Sequence[Field]] | None = None
+    place_of: Callable[[OptionsT, RadioId], tuple[str, int] | None] | None = None
     grade: str = "bronze"  # bronze, silver, gold, platinum: docs/drivers/README.md
     handles: tuple[Handles, ...] = ()
     refuses: tuple[Handles, ...] = ()
@@ -229,3 +232,11 @@ class Driver(msgspec.Struct, Generic[OptionsT], frozen=True, kw_only=True):
         if peer and isinstance(codec, KnowsPeer):
             codec.meet(peer)
         return codec
+
+    def places(self, options: dict[str, Any]) -> Callable[[RadioId], tuple[str, int] | None]:
+        """``place_of`` for a link with these options; finds nobody where the driver has none."""
+        place_of = self.place_of
+        if place_of is None:
+            return lambda _radio_id: None
+        converted = msgspec.convert(options, self.options)
+        return lambda radio_id: place_of(converted, radio_id)

@@ -24,11 +24,21 @@ from drivers.api import (
     Transport,
     Verb,
 )
-from drivers.moto_peer import Asks, MotoOptions, Receipts, Recent, not_here, radio_at, radio_named
+from drivers.moto_peer import (
+    Asks,
+    MotoOptions,
+    Receipts,
+    Recent,
+    address_of,
+    not_here,
+    radio_at,
+    radio_named,
+)
 from drivers.wire import Field, WireError
 from gateway.model.events import RadioDeregistered, RadioRegistered
-from gateway.model.identity import radio_id
+from gateway.model.identity import RadioId, radio_id
 
+PORT = 4005  # of the radios
 MAX_FRAME = 512  # bytes; three texts of up to 255 would not fit, no radio has such
 LENGTH_BYTES = 2
 MORE, ACKNOWLEDGE, PRIORITY, CONTROL, TYPE = 0x80, 0x40, 0x20, 0x10, 0x0F
@@ -249,6 +259,12 @@ def _detail(said: Registration) -> str | None:
     return ", ".join(part for part in parts if part)[:MAX_DETAIL] or None
 
 
+def place_of(options: ArsOptions, radio: RadioId) -> tuple[str, int] | None:
+    """Where a radio hears this service."""
+    address = address_of(radio, options.radio_network)
+    return None if address is None else (address, PORT)
+
+
 def explain(data: bytes) -> Sequence[Field]:
     """The fields of one datagram."""
     rows = [Field("0-1", data[:2].hex(), "length", str(int.from_bytes(data[:2], "big")))]
@@ -308,6 +324,7 @@ DRIVER = Driver(
     has_receipts=True,
     commands=frozenset({Verb.CHECK}),
     explain=explain,
+    place_of=place_of,
     grade="silver",
     handles=(
         Handles("0 registration", "a radio is on the air", "radio_registered; BF", "published 2"),

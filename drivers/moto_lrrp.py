@@ -36,12 +36,13 @@ from drivers.moto_mbxml import (
     stop,
     track,
 )
-from drivers.moto_peer import Asks, MotoOptions, not_here, radio_at
+from drivers.moto_peer import Asks, MotoOptions, address_of, not_here, radio_at
 from drivers.wire import Field, WireError
 from gateway.model.events import PositionFix, Trigger
-from gateway.model.identity import radio_id
+from gateway.model.identity import RadioId, radio_id
 from gateway.model.quantities import NS_PER_S
 
+PORT = 4001  # of the radios
 MAX_FRAME = 1024  # bytes; a report has 30
 REQUEST_IDS = 1 << 32
 REQUEST_ID_BYTES = 4
@@ -217,6 +218,12 @@ def _why(answer: Answer) -> str:
     return f"result {code:02X}h: {RESULTS.get(code) or text or 'not known'}"
 
 
+def place_of(options: LrrpOptions, radio: RadioId) -> tuple[str, int] | None:
+    """Where a radio hears this service."""
+    address = address_of(radio, options.radio_network)
+    return None if address is None else (address, PORT)
+
+
 def explain(data: bytes) -> Sequence[Field]:
     """The tokens of one document."""
     rows: list[Field] = []
@@ -263,6 +270,7 @@ DRIVER = Driver(
     max_frame=MAX_FRAME,
     commands=frozenset({Verb.LOCATE, Verb.TRACK}),
     explain=explain,
+    place_of=place_of,
     grade="silver",
     handles=(
         Handles("07 immediate report", "answer to a request", "position_fix", "published 2"),

@@ -47,6 +47,14 @@ def radio_at(peer: str, radio_network: int) -> RadioId | None:
     return radio_id(SPACE, number)
 
 
+def address_of(radio: RadioId, radio_network: int) -> str | None:
+    """The address of a radio; None for one of another number space."""
+    space, _, number = radio.partition(":")
+    if space != SPACE or radio_named(number) is None:
+        return None
+    return str(ipaddress.IPv4Address(radio_network << 24 | int(number)))
+
+
 def radio_named(text: str) -> RadioId | None:
     """The radio with a number in decimal digits; None where it is no such number."""
     if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_NUMBER))):

@@ -21,11 +21,12 @@ from drivers.api import (
     Transport,
     Verb,
 )
-from drivers.moto_peer import Asks, MotoOptions, Receipts, Recent, not_here, radio_at
+from drivers.moto_peer import Asks, MotoOptions, Receipts, Recent, address_of, not_here, radio_at
 from drivers.wire import Field, WireError
 from gateway.model.events import TextReceived
-from gateway.model.identity import radio_id
+from gateway.model.identity import RadioId, radio_id
 
+PORT = 4007  # of the radios
 MAX_FRAME = 2048  # bytes
 MAX_BODY = 500  # characters of a text of ours; what radios take is not public
 LENGTH_BYTES, HEAD_BYTES = 2, 4  # length; length, header and the address's length
@@ -184,6 +185,12 @@ class TmsCodec:
         return [Report(event, receipt, self._recent.mark(data, now))]
 
 
+def place_of(options: TmsOptions, radio: RadioId) -> tuple[str, int] | None:
+    """Where a radio hears this service."""
+    address = address_of(radio, options.radio_network)
+    return None if address is None else (address, PORT)
+
+
 def explain(data: bytes) -> Sequence[Field]:
     """The fields of one datagram."""
     rows = [Field("0-1", data[:2].hex(), "length", str(int.from_bytes(data[:2], "big")))]
@@ -235,6 +242,7 @@ DRIVER = Driver(
     has_receipts=True,
     commands=frozenset({Verb.TEXT}),
     explain=explain,
+    place_of=place_of,
     grade="silver",
     handles=(
         Handles("0 text", "in UCS-2", "text; acknowledged when it is on disk", "published 2"),

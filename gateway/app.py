@@ -323,6 +323,7 @@ class Gateway:
             link=make_link(link, driver, self.loaded.folder, self.clock),
             new_codec=lambda peer: self._catalog.codec(driver.name, link.options, link.id, peer),
             commands=driver.commands,
+            place_of=driver.places(link.options),
             silent_after_s=link.silent_after_s,
             frame_timeout_s=link.frame_timeout_s,
             backoff=Backoff(most_s=longest_pause_s(link)),

@@ -1,7 +1,7 @@
 """What a link is, and what it talks to."""
 
 from collections.abc import Sequence
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, runtime_checkable
 
 
 class Peer(Protocol):
@@ -53,6 +53,15 @@ class LinkHost(Protocol):
 
     def dropped(self, reason: str) -> None:
         """Bytes or a connection were thrown away before a session saw them: count it."""
+        ...
+
+
+@runtime_checkable
+class Calls(Protocol):
+    """A link that can speak to somebody who has not spoken to it."""
+
+    def call(self, host: str, port: int) -> None:
+        """Have a peer at this address, announced like any other; none where it is not allowed."""
         ...
 
 

@@ -81,6 +81,7 @@ class UdpLink:
         self._longest = max(max_frame, DATAGRAM_BYTES)
         self._clock = clock
         self._bound: tuple[str, int] | None = None
+        self._wire: _Wire | None = None
 
     @property
     def place(self) -> str:
@@ -104,14 +105,22 @@ class UdpLink:
             raise LinkError(f"{self.place}: {reason(error)}") from error
         try:
             self._bound = sock.getsockname()[:2]
+            self._wire = wire
             host.opened()
             if remote is not None:
                 wire.speak_to(remote)
             why = await self._watch(wire)
         finally:
+            self._wire = None
             await wire.close()
             self._bound = None
         raise LinkError(f"{self.place}: {why}")
+
+    def call(self, host: str, port: int) -> None:
+        """Have a peer at this IPv4 address, as if it had spoken."""
+        if self._wire is not None:
+            is_ipv4 = ":" not in (self._bound or (self._host,))[0]
+            self._wire.call((host, port) if is_ipv4 else (f"::ffff:{host}", port, 0, 0))
 
     async def _watch(self, wire: "_Wire") -> str:
         """Forget idle peers until the socket is gone."""
@@ -201,6 +210,11 @@ class _Wire(asyncio.DatagramProtocol):
         self._is_pinned = True
         if self._meet(address) is None and not self._leaving:
             self._end("not wanted")
+
+    def call(self, address: Address) -> None:
+        """Have a peer at ``address``, unless it is there already or is not wanted."""
+        if address not in self._peers:
+            self._newcomer(address)
 
     async def over(self) -> str:
         """Wait until there is nothing more to serve; returns why."""

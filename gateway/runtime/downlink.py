@@ -56,6 +56,7 @@ class Ask(NamedTuple):
     for_s: int = 0
 
 
+Call = Callable[[RadioId, Verb], Route | None]
 Phase = Literal["storing", "waiting", "sending", "sent", "ending"]
 
 
@@ -101,6 +102,7 @@ class Downlink:
         self._counters = counters
         self._clock = clock
         self._reach = Reach()
+        self._callers: list[Call] = []
         self._numbers = itertools.count(1)
         self._orders: dict[int, _Order] = {}
         self._by_radio: dict[RadioId, dict[int, _Order]] = {}
@@ -174,9 +176,20 @@ class Downlink:
             return f"{verb.value!r} is not in commands.allow (设置中未允许此指令)"
         return None
 
+    def _routes(self, radio_id: RadioId, verb: Verb) -> list[Route]:
+        """Where a radio can be reached now; a link that can call it is asked where none takes it.
+
+        Empty while the radio is away.
+        """
+        routes = self._reach.routes(radio_id)
+        if not routes or any(route.takes(verb) for route in routes):
+            return routes
+        called = [call(radio_id, verb) for call in self._callers]
+        return [*routes, *(route for route in called if route is not None)]
+
     def _check(self, ask: Ask) -> None:
         self.may(ask.verb)
-        routes = self._reach.routes(ask.radio_id)
+        routes = self._routes(ask.radio_id, ask.verb)
         if routes and not any(route.takes(ask.verb) for route in routes):
             self._counters.commands_not_taken["no_such_command"] += 1
             raise NotAllowedError(_cannot(routes[0], ask.verb))
@@ -216,6 +229,10 @@ class Downlink:
         return True
 
     # What the links tell.
+
+    def add_caller(self, call: Call) -> None:
+        """A link that may be able to speak to a radio that has not spoken on it."""
+        self._callers.append(call)
 
     def heard(self, radio_id: RadioId, route: Route) -> None:
         """A radio was heard: what waits for it may go."""
@@ -353,7 +370,7 @@ class Downlink:
         for order in tuple(self._by_radio.get(radio_id, {}).values()):
             if order.phase != "waiting" or self._is_busy(order.ask):
                 continue
-            routes = self._reach.routes(radio_id)
+            routes = self._routes(radio_id, order.ask.verb)
             if not routes:
                 return
             route = next((each for each in routes if each.takes(order.ask.verb)), None)

@@ -12,10 +12,12 @@ from functools import partial
 import structlog
 
 from drivers.api import Codec, Heard, Outcome, Reject, Verb
+from gateway.addresses import address_text
 from gateway.clock import Clock
 from gateway.errors import LinkError
-from gateway.links.base import Link, Peer
+from gateway.links.base import Calls, Link, Peer
 from gateway.model.events import LinkChanged, LinkState, RadioDeregistered, RadioEvent
+from gateway.model.identity import RadioId
 from gateway.model.quantities import Instant
 from gateway.model.views import LinkView, RejectedFrame
 from gateway.runtime.backoff import Backoff
@@ -44,6 +46,7 @@ class LinkRunner:
         link: Link,
         new_codec: Callable[[str], Codec],
         commands: frozenset[Verb],
+        place_of: Callable[[RadioId], tuple[str, int] | None],
         silent_after_s: float,
         frame_timeout_s: float,
         backoff: Backoff,
@@ -57,6 +60,7 @@ class LinkRunner:
         self.driver_name = driver_name
         self.commands = commands
         self._link = link
+        self._place_of = place_of
         self._new_codec = new_codec
         self._silent_after_s = silent_after_s
         self._frame_timeout_s = frame_timeout_s
@@ -76,6 +80,7 @@ class LinkRunner:
         self._tries = 0
         self._rejects: deque[RejectedFrame] = deque(maxlen=KEPT_REJECTS)
         self._is_degraded = False
+        downlink.add_caller(self.call)
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -137,6 +142,15 @@ class LinkRunner:
         self._sessions.add(session)
         session.start()
         return session
+
+    def call(self, radio_id: RadioId, verb: Verb) -> Session | None:
+        """Speak to a radio that is on the air and has not spoken on this link, if that can be."""
+        place = self._place_of(radio_id) if verb in self.commands else None
+        if place is None or not isinstance(self._link, Calls):
+            return None
+        self._link.call(*place)
+        name = address_text(place)
+        return next((each for each in self._sessions if each.peer_name == name), None)
 
     def dropped(self, reason: str) -> None:
         """Something was thrown away before a session saw it."""

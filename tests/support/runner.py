@@ -116,6 +116,7 @@ class Runtime:
             link=make_link(settings, driver, self._folder, self.clock),
             new_codec=lambda peer: driver.new_codec(settings.options, settings.id, peer),
             commands=driver.commands,
+            place_of=driver.places(settings.options),
             silent_after_s=settings.silent_after_s,
             frame_timeout_s=settings.frame_timeout_s,
             backoff=Backoff(

@@ -267,3 +267,26 @@ def test_the_receive_buffer_is_raised() -> None:
                 assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) > before
 
     asyncio.run(scenario())
+
+
+def test_a_peer_that_has_not_spoken_can_be_called_once() -> None:
+    async def scenario() -> None:
+        link, host = link_at(), TinyHost()
+        async with running(link, host):
+            with radio("127.0.0.7") as wire:
+                link.call(*wire.getsockname())
+                link.call(*wire.getsockname())
+                link.call("192.0.2.1", 4001)  # not allowed
+                (ear,) = host.ears
+                ear.peer.write([b"where are you"])
+                assert await hear(wire) == b"where are you"
+                wire.sendto(b"here", address_of(link))
+                await host.until(lambda: ear.data)
+            assert len(host.ears) == 1
+            assert host.drops == {"not_allowed": 1}
+
+    asyncio.run(scenario())
+
+
+def test_nobody_is_called_while_the_link_is_down() -> None:
+    link_at().call("127.0.0.7", 4001)

@@ -56,6 +56,26 @@ def test_a_radio_that_is_there_is_asked_at_once() -> None:
     assert place.counters.account().difference == 0
 
 
+def test_a_link_that_can_call_a_radio_is_asked_where_none_that_heard_it_can() -> None:
+    place, registration, location = Place(), Peer("ars", frozenset({Verb.CHECK})), Peer("lrrp")
+    calls: list[Any] = []
+
+    def call(radio: Any, verb: Verb) -> Peer:
+        calls.append((radio, verb))
+        return location
+
+    place.downlink.add_caller(lambda _radio, _verb: None)
+    place.downlink.add_caller(call)
+    place.submit()
+    assert calls == [], "a radio that is away is not called"
+    place.downlink.heard(RADIO, registration)
+    (command,) = location.sent
+    place.answer(command)
+    place.submit(Verb.CHECK)
+    assert [each.verb for each in registration.sent] == [Verb.CHECK]
+    assert {verb for _, verb in calls} == {Verb.LOCATE}
+
+
 def test_what_is_asked_of_a_radio_that_is_away_waits_for_it() -> None:
     place, peer = Place(), Peer()
     place.submit()

@@ -111,6 +111,7 @@ class Bench:
             link=self.link,
             new_codec=self.new_codec,
             commands=frozenset(),
+            place_of=lambda _radio_id: None,
             silent_after_s=30,
             frame_timeout_s=8,
             backoff=Backoff(),
