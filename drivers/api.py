@@ -160,6 +160,19 @@ class TakesCommands(Protocol):
 
 
 @runtime_checkable
+class OneOfManyPorts(Protocol):
+    """A codec for one of the ports of a peer that has a port for each service.
+
+    A radio that was heard on one of them can be asked on the others: those of the same driver at
+    the same address.
+    """
+
+    def takes(self, verb: Verb) -> bool:
+        """Whether this port carries what ``verb`` needs."""
+        ...
+
+
+@runtime_checkable
 class KnowsPeer(Protocol):
     """A codec whose frames do not say whose they are: the address they come from does."""
 

@@ -12,14 +12,24 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from drivers.api import CodecOptions, Command, Driver, Handles, Moment, Output, Reject, Transport
+from drivers.api import (
+    CodecOptions,
+    Command,
+    Driver,
+    Handles,
+    Moment,
+    Output,
+    Reject,
+    Transport,
+    Verb,
+)
 from drivers.hytera_explain import explain_hstrp
 from drivers.hytera_handles import HDAP_HANDLES, HDAP_REFUSES
 from drivers.hytera_hdap import Message
 from drivers.hytera_hstrp_frames import MAX_FRAME, HstrpError, Kind, Packet
 from drivers.hytera_hstrp_host import PcSide
 from drivers.hytera_intake import Intake
-from drivers.hytera_orders import COMMANDS, Orders
+from drivers.hytera_orders import COMMANDS, SERVICE_VERBS, Orders
 from drivers.hytera_reports import HdapReader
 from gateway.model.numbering import Numbering
 
@@ -56,6 +66,7 @@ class HstrpCodec:
             registration_validity_s=options.registration_validity_s,
         )
         self._intake = Intake(reader)
+        self._service = options.service
         own_number = options.own_number
         self._orders = Orders(numbering, lambda: own_number, "rrs", options.service)
         self._pc = PcSide(wants_connection=options.connect)
@@ -112,6 +123,10 @@ class HstrpCodec:
         outcomes = self._orders.take(command)
         self._ask(now)
         return outcomes
+
+    def takes(self, verb: Verb) -> bool:
+        """Whether this port carries what ``verb`` needs."""
+        return verb in SERVICE_VERBS[self._service]
 
     def _ask(self, now: Moment) -> None:
         self._pc.moment(now)

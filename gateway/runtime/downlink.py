@@ -244,8 +244,13 @@ class Downlink:
         """A radio said good-bye."""
         self._reach.left(radio_id)
 
+    def met(self, route: Route) -> None:
+        """A peer is there; nothing was heard yet of any radio."""
+        self._reach.met(route)
+
     def gone(self, route: Route) -> None:
         """A peer is lost; what went out over it will not be answered."""
+        self._reach.gone(route)
         lost = [
             order
             for order in self._orders.values()

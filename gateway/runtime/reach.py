@@ -1,7 +1,8 @@
 """Through which peer a radio can be reached: the one that heard it last.
 
 A radio may be heard through several links at once (a registration service and a location service,
-two base stations), so the last few are kept, newest first.
+two base stations), so the last few are kept, newest first. Where a peer has a port for each
+service, its other ports come after those on which the radio was heard.
 """
 
 from typing import Protocol
@@ -27,6 +28,11 @@ class Route(Protocol):
         ...
 
     @property
+    def port_of(self) -> str:
+        """The peer that this is one port of; empty where it is all there is of it."""
+        ...
+
+    @property
     def is_lost(self) -> bool:
         """True once the peer is gone."""
         ...
@@ -45,6 +51,18 @@ class Reach:
 
     def __init__(self) -> None:
         self._routes: dict[RadioId, list[Route]] = {}
+        self._ports: dict[str, list[Route]] = {}  # as many as there are peers
+
+    def met(self, route: Route) -> None:
+        """A peer is there, or one port of it."""
+        if route.port_of:
+            self._ports.setdefault(route.port_of, []).append(route)
+
+    def gone(self, route: Route) -> None:
+        """A peer, or one port of it, is there no more."""
+        ports = [each for each in self._ports.pop(route.port_of, ()) if each is not route]
+        if ports:
+            self._ports[route.port_of] = ports
 
     def heard(self, radio_id: RadioId, route: Route) -> None:
         """``radio_id`` was heard through ``route``."""
@@ -63,4 +81,7 @@ class Reach:
 
     def routes(self, radio_id: RadioId) -> list[Route]:
         """Where it can be reached now, newest first; empty while it is away."""
-        return [each for each in self._routes.get(radio_id, ()) if not each.is_lost]
+        heard = [each for each in self._routes.get(radio_id, ()) if not each.is_lost]
+        peers = dict.fromkeys(each.port_of for each in heard)
+        others = (each for peer in peers for each in self._ports.get(peer, ()))
+        return heard + [each for each in others if not each.is_lost and each not in heard]

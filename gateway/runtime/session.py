@@ -11,6 +11,7 @@ from drivers.api import (
     Command,
     Heard,
     Moment,
+    OneOfManyPorts,
     Outcome,
     Output,
     Reject,
@@ -116,7 +117,17 @@ class Session:
 
     def takes(self, verb: Verb) -> bool:
         """Whether a radio behind this peer can be asked that."""
-        return verb in self._host.commands and isinstance(self._codec, TakesCommands)
+        codec = self._codec
+        if verb not in self._host.commands or not isinstance(codec, TakesCommands):
+            return False
+        return codec.takes(verb) if isinstance(codec, OneOfManyPorts) else True
+
+    @property
+    def port_of(self) -> str:
+        """The peer that this is one port of; empty where it is all there is of it."""
+        if not isinstance(self._codec, OneOfManyPorts):
+            return ""
+        return f"{self.driver_name} {self._peer.name.rpartition(':')[0]}"
 
     def send(self, command: Command) -> None:
         """Ask a radio for something; ``SessionHost.answered`` hears what became of it."""

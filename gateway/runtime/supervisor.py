@@ -140,6 +140,7 @@ class LinkRunner:
             frame_timeout_s=self._frame_timeout_s,
         )
         self._sessions.add(session)
+        self._downlink.met(session)
         session.start()
         return session
 

@@ -29,8 +29,11 @@ class Peer:
 
     driver_name = "scripted"
 
-    def __init__(self, link_id: str = "link-1", verbs: frozenset[Verb] = frozenset(Verb)) -> None:
+    def __init__(
+        self, link_id: str = "link-1", verbs: frozenset[Verb] = frozenset(Verb), port_of: str = ""
+    ) -> None:
         self.link_id = link_id
+        self.port_of = port_of
         self.verbs = verbs
         self.is_lost = False
         self.sent: list[Command] = []

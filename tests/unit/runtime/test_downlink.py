@@ -331,3 +331,31 @@ def test_routes_are_bounded() -> None:
         reach.heard(f"dmr:{number}", peers[0])  # type: ignore[arg-type]
     assert reach.routes(RADIO) == []
     assert len(reach._routes) == MOST_RADIOS
+
+
+def test_a_radio_heard_on_one_port_of_a_peer_is_asked_on_the_port_that_takes_the_verb() -> None:
+    place = Place()
+    places = Peer("gps", frozenset({Verb.LOCATE}), port_of="repeater 10.0.0.9")
+    texts = Peer("tms", frozenset({Verb.TEXT}), port_of="repeater 10.0.0.9")
+    elsewhere = Peer("other", frozenset({Verb.TEXT}), port_of="repeater 10.0.0.10")
+    for peer in (elsewhere, places, texts):
+        place.downlink.met(peer)
+    place.downlink.heard(RADIO, places)
+    place.submit(verb=Verb.TEXT)
+    assert [command.verb for command in texts.sent] == [Verb.TEXT]
+    assert elsewhere.sent == places.sent == []
+
+
+def test_ports_of_a_peer_that_is_gone_are_forgotten() -> None:
+    reach = Reach()
+    places, texts = (Peer(name, port_of="repeater") for name in ("gps", "tms"))
+    for port in (places, texts):
+        reach.met(port)
+    reach.heard(RADIO, places)
+    assert reach.routes(RADIO) == [places, texts]
+    texts.is_lost = True
+    reach.gone(texts)
+    assert reach.routes(RADIO) == [places]
+    reach.gone(places)
+    assert reach._ports == {}
+    reach.gone(Peer("alone"))
