@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
-from drivers.api import Moment
+from drivers.api import Moment, Verb
 from drivers.hytera_hrnp import DRIVER as HRNP
 from drivers.hytera_hrnp_host import KEEPALIVE_S
 from drivers.hytera_hstrp import DRIVER as HSTRP
-from gateway.clock import ManualClock
-from gateway.model.events import EmergencyRaised
+from gateway.clock import ManualClock, SystemClock
+from gateway.model.events import CommandEnded, EmergencyRaised
+from gateway.model.identity import RadioId
+from gateway.runtime.downlink import Ask
 from hil_tests.devices.hytera_hstrp import HEARTBEAT_S, HstrpRepeater
+from hil_tests.rig.attach import UdpWire
 from tests.support.links import eventually
 from tests.support.runner import Runtime
 
@@ -43,8 +46,8 @@ def table(driver: str, **more: Any) -> dict[str, Any]:
     } | more
 
 
-def place_of(runtime: Runtime) -> tuple[str, int]:
-    host, _, port = runtime.runners["link-1"].view().place.split()[1].rpartition(":")
+def place_of(runtime: Runtime, link: str = "link-1") -> tuple[str, int]:
+    host, _, port = runtime.runners[link].view().place.split()[1].rpartition(":")
     return host, int(port)
 
 
@@ -138,3 +141,47 @@ def _waiting(wire: socket.socket) -> list[bytes]:
 def test_a_station_is_asked_so_often_that_its_silence_is_seen_in_thirty_seconds() -> None:
     (link,) = tomllib.loads(HRNP.example)["link"]
     assert link.get("silent_after_s", 30.0) <= 3 * KEEPALIVE_S == 30.0
+
+
+class TextPort(HstrpRepeater):
+    """The TMS port of a repeater: no radio reports there."""
+
+    def _report(self, now: Moment) -> None:
+        del now
+
+
+def test_a_radio_that_reports_on_one_port_is_texted_on_another(tmp_path: Path) -> None:
+    links = [
+        table("hytera_hstrp", id="gps", options={"service": "lp"}),
+        table("hytera_hstrp", id="tms", options={"service": "tmp", "own_number": 99_999}),
+    ]
+    verbs = {Verb.LOCATE: "", Verb.TEXT: "请回复", Verb.EMERGENCY_STOP: ""}
+
+    async def story() -> None:
+        clock = SystemClock()
+        runtime = Runtime(links, tmp_path, clock)
+        places, texts = HstrpRepeater(1002), TextPort(1002)
+        places.move(22.94, 113.88, speed_mps=0.0, course_deg=0.0)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(runtime.run())]
+            for link, device in (("gps", places), ("tms", texts)):
+                await eventually(lambda link=link: runtime.runners[link].view().state == "up")
+                wire = UdpWire(device, clock, gateway=place_of(runtime, link))
+                tasks.append(group.create_task(wire.run()))
+            await eventually(lambda: places.is_registered and texts.is_connected)
+            for verb, body in verbs.items():
+                ask = Ask(RadioId("dmr:1002"), verb, "值班员", body)
+                runtime.downlink.submit(ask, lambda _error: None)
+            await eventually(lambda: len(_ends(runtime)) == len(verbs))
+            for task in tasks:
+                task.cancel()
+        assert {(end.verb, end.result, end.why) for end in _ends(runtime)} == {
+            (verb.value, "delivered", None) for verb in verbs
+        }
+        assert (texts.texts, places.texts) == (["请回复"], [])
+
+    asyncio.run(story())
+
+
+def _ends(runtime: Runtime) -> list[CommandEnded]:
+    return [event for event in runtime.outbox.events if isinstance(event, CommandEnded)]
