@@ -65,9 +65,7 @@ class EmergencyBook:
 
     def raise_or_refresh(self, event: EmergencyRaised, same_as: str | None) -> Change:
         """Decide whether ``event`` is a press of its own, and apply it."""
-        mark = None
-        if same_as is not None:
-            mark = derive_event_id("emergency", event.radio_id, event.kind, same_as)
+        mark = _mark(event, same_as)
         known = self._known_press(event, mark)
         if known is not None:
             change = Change("refreshed", known, transitions.refreshed(known, event))
@@ -79,6 +77,10 @@ class EmergencyBook:
         if mark is not None:
             self._remember(mark, change.after.emergency_id)
         return change
+
+    def knows(self, event: EmergencyRaised, same_as: str | None) -> bool:
+        """Whether ``event`` would only refresh what is there."""
+        return self._known_press(event, _mark(event, same_as)) is not None
 
     def is_going_on(self, radio: RadioId, kind: EmergencyKind) -> bool:
         """True while the radio has raised one and has not said that it is over."""
@@ -171,3 +173,10 @@ class EmergencyBook:
         self._marks.move_to_end(mark)
         if len(self._marks) > MARKS_KEPT:
             self._marks.popitem(last=False)
+
+
+def _mark(event: EmergencyRaised, same_as: str | None) -> EventId | None:
+    """The id of a press that its radio names; None where it names none."""
+    if same_as is None:
+        return None
+    return derive_event_id("emergency", event.radio_id, event.kind, same_as)

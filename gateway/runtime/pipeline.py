@@ -36,6 +36,7 @@ from gateway.outbox.rows import Lane, Write
 from gateway.roster.units import Roster
 from gateway.runtime.board import Board
 from gateway.runtime.counters import Counters
+from gateway.runtime.doubtful import DoubtfulLane
 from gateway.runtime.normalise import normalise
 
 SEEN_PER_RADIO = 64  # reports remembered for each radio, to know one that is sent again
@@ -79,15 +80,26 @@ class Pipeline:
         self._counters = counters
         self._clock = clock
         self._seen: dict[RadioId, RecentMarks] = {}
+        self._doubtful = DoubtfulLane()
 
     async def room(self) -> None:
         """Wait while the outbox is behind."""
         await self._outbox.room()
 
     def report(
-        self, report: Report, *, link_id: str, driver: str, at: Instant, settle: Settle
+        self,
+        report: Report,
+        *,
+        link_id: str,
+        driver: str,
+        at: Instant,
+        settle: Settle,
+        peer: str = "",
     ) -> None:
-        """Take one report of a radio; ``settle`` tells when it is safe, or could not be made so."""
+        """Take one report of a radio; ``settle`` tells when it is safe, or could not be made so.
+
+        ``peer`` is the far end that it came from, as its name is written.
+        """
         self._counters.events_received += 1
         event, doubt = normalise(self._identified(report.event, link_id, driver, at), at)
         if doubt is not None:
@@ -97,7 +109,7 @@ class Pipeline:
             if self._book.is_going_on(event.radio_id, kind):
                 self._end_by_calm(event, kind)
         if isinstance(event, EmergencyRaised):
-            self._emergency(event, report.same_as, settle)
+            self._emergency(event, report.same_as, settle, peer)
         elif isinstance(event, EmergencyEnded):
             self._emergency_end(event, settle)
         else:
@@ -151,12 +163,20 @@ class Pipeline:
             team=unit.team,
         )
 
-    def _emergency(self, event: EmergencyRaised, same_as: str | None, settle: Settle) -> None:
+    def _emergency(
+        self, event: EmergencyRaised, same_as: str | None, settle: Settle, peer: str
+    ) -> None:
         if event.fix is None:
             last_known = self._board.last_place(event.radio_id)
             event = msgspec.structs.replace(event, fix=last_known)
         if event.unit_id is None and event.verified:
             event = msgspec.structs.replace(event, verified=False, doubt="unregistered radio")
+        if not event.verified and not self._book.knows(event, same_as):
+            mono = self._clock.monotonic()
+            if not self._doubtful.lets_in(event.link_id, peer, mono):
+                self._counters.events_dropped["too_many_unverified"] += 1
+                settle(StoreError(f"{peer} shows too many emergencies that nobody vouches for"))
+                return
         change = self._book.raise_or_refresh(event, same_as)
         if change.verdict == "raised":
             named = msgspec.structs.replace(event, event_id=change.after.emergency_id)

@@ -200,6 +200,7 @@ class Session:
                 driver=self._host.driver_name,
                 at=at,
                 settle=self._settler(output.receipt),
+                peer=self._peer.name,
             )
         elif isinstance(output, Heard):
             self._host.heard(self, output, at)

@@ -14,12 +14,15 @@ import pytest
 
 from tests.support.gateway_process import GatewayProcess, free_port
 from tests.support.ledger import Ledger, Radio, wait_until_delivered
+from tests.support.units import write_units
 
 RADIOS, PRESSES, KILLS = 40, 100, 200
+PHONES = [f"{13_800_000_000 + n:012d}" for n in range(RADIOS)]
 SETTINGS = """
 [site]
 id = "town"
 data_dir = "var"
+units_file = "units.toml"
 [desk]
 enabled = false
 [[link]]
@@ -47,12 +50,13 @@ def test_every_acknowledged_press_is_in_the_desk_log_once(tmp_path: Path) -> Non
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}, folder {tmp_path}")
     port = free_port()
+    write_units(tmp_path, (f"jt808:{phone}" for phone in PHONES))
     gateway = GatewayProcess(tmp_path, SETTINGS.format(port=port))
     ledger = Ledger()
     desk_log = tmp_path / "var" / "desk.db"
 
     async def story() -> None:
-        radios = [Radio(f"{13_800_000_000 + n:012d}", port, ledger) for n in range(RADIOS)]
+        radios = [Radio(phone, port, ledger) for phone in PHONES]
         async with asyncio.TaskGroup() as group:
             group.create_task(chaos(gateway, port, KILLS, seed))
             for radio in radios:

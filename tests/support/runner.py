@@ -69,12 +69,16 @@ class Runtime:
     """Runners for ``[[link]]`` tables, and what they brought in."""
 
     def __init__(
-        self, tables: Sequence[dict[str, Any]], folder: Path, clock: Clock | None = None
+        self,
+        tables: Sequence[dict[str, Any]],
+        folder: Path,
+        clock: Clock | None = None,
+        units: RosterFile | None = None,
     ) -> None:
         self.clock = clock or SystemClock()
         self.counters = Counters()
         self.outbox = TakesAll()
-        roster, book = Roster(RosterFile()), EmergencyBook(300)
+        roster, book = Roster(units or RosterFile()), EmergencyBook(300)
         self.board = Board(
             roster=roster, book=book, bus=Bus(), clock=self.clock, fresh_s=60, silent_s=300
         )

@@ -22,6 +22,7 @@ from gateway.roster.units import Roster, RosterFile, Unit
 from gateway.runtime.board import Board
 from gateway.runtime.bus import Bus
 from gateway.runtime.counters import Counters
+from gateway.runtime.doubtful import MAX_SOURCES, MOST_ENTRIES, WINDOW_S, DoubtfulLane, host_of
 from gateway.runtime.pipeline import Pipeline
 from tests.support.emergencies import RADIO, at, fix, press, release
 
@@ -78,13 +79,16 @@ class Desk:
         )
         self.settled: list[StoreError | None] = []
 
-    def report(self, event: Any, same_as: str | None = None, *, calm: bool = False) -> None:
+    def report(
+        self, event: Any, same_as: str | None = None, *, calm: bool = False, peer: str = "far end"
+    ) -> None:
         self.pipeline.report(
             Report(event, 1, same_as, ("alarm",) if calm else ()),
             link_id="radio-1",
             driver="test",
             at=event.received_at,
             settle=self.settled.append,
+            peer=peer,
         )
 
 
@@ -163,6 +167,67 @@ def test_an_alarm_of_an_unregistered_radio_is_shown_with_its_doubt() -> None:
     event = desk.shelf.waiting[0].event
     assert isinstance(event, EmergencyRaised)
     assert (event.verified, event.doubt) == (False, "unregistered radio")
+
+
+def unregistered(number: int) -> EmergencyRaised:
+    return press(0, radio_id=RadioId(f"dmr:{number}"))
+
+
+def test_a_source_begins_ten_unverified_emergencies_a_minute_and_the_rest_is_counted() -> None:
+    desk = Desk()
+    for number in range(1000):
+        desk.report(unregistered(number), peer=f"10.9.9.9:{5000 + number}")
+    assert len(desk.shelf.waiting) == MOST_ENTRIES == 10
+    assert desk.counters.events_dropped == {"too_many_unverified": 990}
+    assert len(desk.settled) == 990
+    assert all(isinstance(error, StoreError) for error in desk.settled)
+    desk.shelf.settle()
+    assert desk.counters.account().difference == 0
+
+
+def test_the_minute_slides_and_a_radio_that_means_it_gets_in() -> None:
+    desk = Desk()
+    for number in range(11):
+        desk.report(unregistered(number))
+    desk.clock._move_to(WINDOW_S - 0.1)
+    desk.report(unregistered(10))
+    assert len(desk.shelf.settle()) == 10
+    desk.clock._move_to(WINDOW_S)
+    desk.report(unregistered(10))
+    (write,) = desk.shelf.settle()
+    assert write.event is not None
+    assert write.event.radio_id == "dmr:10"
+
+
+def test_a_flood_of_one_source_does_not_cost_another_nor_registered_radios_nor_repeats() -> None:
+    desk = Desk()
+    for number in range(50):
+        desk.report(unregistered(number), peer="10.9.9.9:1")
+    desk.shelf.settle()
+    desk.report(unregistered(3), peer="10.9.9.9:1")  # refreshes what is there
+    desk.report(unregistered(99), peer="10.9.9.8:1")
+    desk.report(press(0), peer="10.9.9.9:1")
+    assert [write.event is not None for write in desk.shelf.settle()] == [False, True, True]
+
+
+def test_sources_are_forgotten_beyond_a_bound() -> None:
+    lane = DoubtfulLane()
+    for number in range(MAX_SOURCES + 1):
+        assert lane.lets_in("radio-1", f"10.0.{number // 256}.{number % 256}:1", 0.0)
+    assert len(lane._begun) == MAX_SOURCES
+
+
+@pytest.mark.parametrize(
+    ("peer", "host"),
+    [
+        ("10.1.2.3:4005", "10.1.2.3"),
+        ("[fe80::1]:4005", "[fe80::1]"),
+        ("/dev/serial/by-path/pci-0000:00:14.0-usb-0:3:1.0-port0", ""),
+        ("/dev/ttyUSB0", ""),
+    ],
+)
+def test_a_source_is_an_address_whatever_its_port(peer: str, host: str) -> None:
+    assert host_of(peer) == (host or peer)
 
 
 def test_a_repeated_emergency_is_no_second_row_and_is_answered() -> None:
