@@ -25,6 +25,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY tools/keep_runtime.py tools/
 COPY drivers/ drivers/
 COPY gateway/ gateway/
+COPY dashboards/grafana/ dashboards/grafana/
 COPY hil_tests/ hil_tests/
 COPY --from=page /src/gateway/desk/static/ gateway/desk/static/
 # The wheel is built by the locked hatchling. Then linters, test tools and the installer itself go.

@@ -22,6 +22,7 @@ from gateway.cli_backup import backup, restore
 from gateway.cli_command import app as command_app
 from gateway.cli_command import commands
 from gateway.cli_common import AsJson, ConfigFile, Exit, print_json
+from gateway.cli_grafana import app as grafana_app
 from gateway.cli_influx import app as influx_app
 from gateway.cli_init import init
 from gateway.cli_ports import ports
@@ -42,6 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(grafana_app)
 app.add_typer(influx_app)
 app.command()(backup)
 app.command()(restore)

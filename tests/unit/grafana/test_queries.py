@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from gateway.clock import SystemClock
+from gateway.demo.scene import PRESSES, UNPLUGGED
 from gateway.model.quantities import Instant
 from tests.support.grafana import (
     DASHBOARDS,
@@ -21,7 +22,7 @@ from tests.support.grafana import (
     variables,
 )
 from tests.support.influxdb import InfluxDb
-from tests.support.town_series import ALSO_PRESS, PRESSES, town_series
+from tests.support.town_series import ALSO_PRESS, FALLS_SILENT, town_series
 from tools.dashboards.queries import TRAILS
 
 pytestmark = [pytest.mark.needs("influxd"), pytest.mark.slow, pytest.mark.timeout(120)]
@@ -84,6 +85,11 @@ def test_the_alert_of_a_silent_gateway_is_fed_by_minutes_without_a_point(town: T
     minutes = [row["count"] for row in town.query(text) if row["site"] == "rongxi"]
     assert minutes[0] == 0, "ten minutes ago there was none"
     assert max(minutes) > 0
+
+
+def test_the_alert_of_links_is_about_those_that_are_down_or_silent(town: Town) -> None:
+    (text,) = (text for uid, text in rule_queries() if uid == "pdt-link-down")
+    assert {row["link"] for row in town.query(text) if row["last"] > 1} == {UNPLUGGED, FALLS_SILENT}
 
 
 def of(uid: str, panel: str, ref_id: str = "A") -> Asked:
