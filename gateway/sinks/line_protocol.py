@@ -242,6 +242,8 @@ def _act_fields(event: EmergencyTaken | EmergencyClosed) -> dict[str, FieldValue
         "by": event.by,
         "kind": event.kind,
         "is_drill": event.is_drill,
+        # At once, for alerts; overwritten within seconds where the radio has another one open.
+        "waiting_s": 0.0,
     }
     if isinstance(event, EmergencyTaken):
         return fields | {"event": "taken", "take_s": age_s}
@@ -251,7 +253,7 @@ def _act_fields(event: EmergencyTaken | EmergencyClosed) -> dict[str, FieldValue
         "close_s": age_s,
         # no share of false alarms counts a drill
         "false_alarm": None if event.verdict == "drill" else int(event.verdict == "false"),
-        "open_count": 0,  # overwritten within seconds where the radio has another one open
+        "open_count": 0,
     }
 
 

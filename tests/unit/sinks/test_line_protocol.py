@@ -235,11 +235,13 @@ def test_how_long_people_took_is_a_number_that_has_a_mean() -> None:
     )
     taken = parse(line_of(taking) or "").fields
     assert (taken["take_s"], taken["kind"], taken["is_drill"]) == (12.5, "alarm", True)
+    assert taken["waiting_s"] == 0.0, "nobody waits any more, and an alert knows it at once"
     late = Instant(AT + 300_000_000_000)
     for verdict, share in (("true", 0), ("false", 1), ("drill", None)):
         event = closed(state, verdict=verdict, received_at=late, **facts)
         fields = parse(line_of(event) or "").fields
         assert (fields["close_s"], fields["open_count"]) == (300.0, 0)
+        assert fields["waiting_s"] == 0.0
         assert fields.get("false_alarm") == share, "a drill is neither"
 
 
