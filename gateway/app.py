@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from zoneinfo import ZoneInfo
 
 import msgspec
 import structlog
@@ -36,7 +37,7 @@ from gateway.outbox.dispatcher import Dispatcher
 from gateway.outbox.inspect import Offered, offer_again
 from gateway.outbox.rows import Delivery, Row
 from gateway.outbox.store import Outbox
-from gateway.roster.units import Roster
+from gateway.roster.units import Roster, team_keep_s
 from gateway.runtime.backoff import Backoff
 from gateway.runtime.board import Board
 from gateway.runtime.bus import Bus, Kind
@@ -52,6 +53,7 @@ from gateway.settings import AnyLinkSettings, Loaded, parse_address
 from gateway.sinks.base import Sink
 from gateway.sinks.desk import DeskSink
 from gateway.sinks.nmea import NmeaOut
+from gateway.sinks.privacy import Privacy
 
 if TYPE_CHECKING:
     from gateway.broker import EmbeddedBroker
@@ -98,7 +100,13 @@ class Gateway:
         )
         self.outbox = Outbox(self.data_dir / "outbox.db", settings.outbox, self.clock)
         self.eventlog = EventLog(
-            self.data_dir / "desk.db", self.clock, history_keep_s=settings.desk.history_keep_s
+            self.data_dir / "desk.db",
+            self.clock,
+            history_keep_s=settings.desk.history_keep_s,
+            team_keep_s=team_keep_s(settings, roster),
+        )
+        self.privacy = Privacy(
+            settings.privacy, roster, ZoneInfo(settings.site.zone), self.book.was_going_on
         )
         self.pipeline = Pipeline(
             site=settings.site.id,
@@ -292,7 +300,7 @@ class Gateway:
     def _sinks(self) -> list[Sink]:
         """The desk's log always; broker and time series as the settings say."""
         settings = self.loaded.settings
-        sinks: list[Sink] = [DeskSink(self.eventlog)]
+        sinks: list[Sink] = [DeskSink(self.eventlog, self.privacy)]
         if settings.mqtt.enabled:
             from gateway.sinks.mqtt import MqttSink  # noqa: PLC0415 - only where it is used
 
@@ -311,8 +319,15 @@ class Gateway:
             from gateway.sinks.figures import Figures  # noqa: PLC0415 - only where it is used
             from gateway.sinks.influx import InfluxSink  # noqa: PLC0415 - only where it is used
 
-            figures = Figures(settings.site.id, self.facts)
-            sinks.append(InfluxSink(self.loaded, clock=self.clock, figures=figures.lines))
+            figures = Figures(settings.site.id, self.facts, self.privacy.kept_view)
+            sinks.append(
+                InfluxSink(
+                    self.loaded,
+                    clock=self.clock,
+                    figures=figures.lines,
+                    privacy=self.privacy,
+                )
+            )
         return sinks
 
     def _runner(self, link: AnyLinkSettings) -> LinkRunner:
@@ -410,13 +425,19 @@ async def run_until_signal(served: Gateway, ready: Callable[[Gateway], None]) ->
     await served.run(stop, ready)
 
 
-def offer_again_to_influx(loaded: Loaded) -> Offered:
-    """Write the rows that the time series refused once more; raises SinkError where it is away."""
+def offer_again_to_influx(loaded: Loaded, roster: Roster) -> Offered:
+    """Write the rows that the time series refused once more; raises SinkError where it is away.
+
+    What was in an emergency is not known here any more: off duty counts as off duty.
+    """
     from gateway.sinks.influx import InfluxSink  # noqa: PLC0415 - only where it is used
+
+    settings = loaded.settings
+    privacy = Privacy(settings.privacy, roster, ZoneInfo(settings.site.zone), lambda *_: False)
 
     def deliver(rows: Sequence[Row]) -> Delivery:
         async def write() -> Delivery:
-            sink = InfluxSink(loaded, clock=SystemClock(), figures=lambda _: ())
+            sink = InfluxSink(loaded, clock=SystemClock(), figures=lambda _: (), privacy=privacy)
             try:
                 return await sink.deliver(rows)
             finally:

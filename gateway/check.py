@@ -41,6 +41,12 @@ def check(file: Path, catalog: Catalog) -> tuple[Loaded, Roster, list[Finding]]:
     if loaded.settings.airtime and not (commands.enabled and "locate" in commands.allow):
         text = 'nobody will be asked: set commands.enabled, and "locate" in commands.allow'
         findings.append(Finding("airtime", text))
+    for rule in loaded.settings.privacy:
+        findings += [
+            Finding("privacy", f"team {team.id!r} has no duty hours: always on duty")
+            for team in roster.teams.values()
+            if team.kind == rule.kind and rule.off_duty != "full" and not team.duty
+        ]
     if not loaded.settings.desk.enabled:
         findings.append(Finding("desk.enabled", "the desk page is off: nobody can take an alarm"))
     return loaded, roster, findings

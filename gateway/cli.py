@@ -31,6 +31,7 @@ from gateway.errors import ConfigError, GatewayError
 from gateway.model import pdt_number
 from gateway.model.events import to_json
 from gateway.model.quantities import Instant
+from gateway.roster.units import Roster
 from gateway.settings import Loaded
 
 app = typer.Typer(
@@ -350,10 +351,10 @@ def outbox(
     """Rows that a sink refused for good, with the reason (the gateway may be running)."""
     from gateway.outbox import inspect  # noqa: PLC0415 - as above
 
-    loaded, _, _ = checking.check(config, Catalog.scan())
+    loaded, roster, _ = checking.check(config, Catalog.scan())
     file = loaded.path(loaded.settings.site.data_dir) / "outbox.db"
     if offer_again:
-        _offer_again(loaded, sink)
+        _offer_again(loaded, roster, sink)
         return
     reasons = [each for each in inspect.refusal_reasons(file) if sink in {"", each.sink}]
     names = [sink] if sink else sorted({each.sink for each in reasons})
@@ -369,7 +370,7 @@ def outbox(
         print(f"  {row.at.text()}  {row.sink}  {row.reason}  {row.payload[:120]!r}")
 
 
-def _offer_again(loaded: Loaded, sink: str) -> None:
+def _offer_again(loaded: Loaded, roster: Roster, sink: str) -> None:
     if sink != "influx":
         raise typer.BadParameter(
             "only rows of --sink influx: a series takes what is late, while a message about an "
@@ -378,7 +379,7 @@ def _offer_again(loaded: Loaded, sink: str) -> None:
         )
     from gateway.app import offer_again_to_influx  # noqa: PLC0415 - as above
 
-    offered = offer_again_to_influx(loaded)
+    offered = offer_again_to_influx(loaded, roster)
     print(f"{offered.taken} rows taken, {offered.refused} refused again")
     if offered.refused:
         raise typer.Exit(Exit.FOUND)

@@ -8,7 +8,9 @@ import typer
 from gateway import check as checking
 from gateway.catalog import Catalog
 from gateway.cli_common import AsJson, ConfigFile, Exit, print_json
+from gateway.clock import SystemClock
 from gateway.errors import ConfigError
+from gateway.roster.units import team_keep_s
 from gateway.settings import Loaded
 
 if TYPE_CHECKING:
@@ -63,6 +65,32 @@ def setup(
             print(f"note: {hint}")
     if any(step.state == "differs" for step in steps):
         raise typer.Exit(Exit.FOUND)
+
+
+@app.command()
+def forget(
+    config: ConfigFile,
+    *,
+    user: User = "",
+    password_file: PasswordFile = None,
+    token_file: TokenFile = None,
+    json: AsJson = False,
+) -> None:
+    """Delete positions of teams whose rule in [[privacy]] keeps them for less time; run it daily.
+
+    Alarms stay. It needs an administrator: the gateway itself may only write.
+    """
+    from gateway.sinks.influx_forget import forget as delete  # noqa: PLC0415 - as above
+
+    loaded, roster, _ = checking.check(config, Catalog.scan())
+    admin = _admin(loaded, user, password_file, token_file)
+    steps = delete(loaded, admin, team_keep_s(loaded.settings, roster), SystemClock().now())
+    if json:
+        print_json({"steps": steps})
+        return
+    for step in steps:
+        print(f"{step.what}: {step.detail}")
+    print(f"{len(steps)} teams have a rule of their own")
 
 
 def _admin(

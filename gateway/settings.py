@@ -21,6 +21,7 @@ from gateway.model.requests import Verb
 
 MAX_PORT = 65_535
 
+TeamKind = Literal["stationed", "mobile", "area", "village", "watch", "police", "other"]
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 PositiveS = Annotated[float, msgspec.Meta(gt=0)]
@@ -208,6 +209,14 @@ class CommandSettings(Table, frozen=True, kw_only=True):
     max_open_per_radio: Count = 8
 
 
+class PrivacySettings(Table, frozen=True, kw_only=True):
+    """What is kept of the positions of one kind of team. Emergencies are always kept in full."""
+
+    kind: TeamKind
+    off_duty: Literal["full", "coarse", "none"] = "full"  # coarse: to about a kilometre
+    keep_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0  # 0: as long as everything else
+
+
 class LogSettings(Table, frozen=True, kw_only=True):
     """How the log is written."""
 
@@ -229,6 +238,7 @@ class Settings(Table, frozen=True, kw_only=True):
     airtime: tuple[AirtimeSettings, ...] = ()
     commands: CommandSettings = CommandSettings()
     nmea_out: tuple[NmeaOutSettings, ...] = ()
+    privacy: tuple[PrivacySettings, ...] = ()
     log: LogSettings = LogSettings()
 
 
@@ -352,6 +362,10 @@ def _check(settings: Settings, file: Path) -> None:
     """What types alone cannot say."""
     _check_links(settings, file)
     _check_outputs(settings, file)
+    kinds = [rule.kind for rule in settings.privacy]
+    for kind in kinds:
+        if kinds.count(kind) > 1:
+            raise ConfigError(f"{file}: privacy: two rules for {kind!r}; keep one")
     for key, text in (
         ("desk.listen", settings.desk.listen),
         ("broker.listen", settings.broker.listen),

@@ -22,6 +22,7 @@ PACKAGES = {  # where the Debian package has another name than the program
     "mosquitto_pub": "mosquitto-clients",
     "mosquitto_sub": "mosquitto-clients",
     "nft": "nftables",
+    "promtool": "prometheus",
     "tc": "iproute2",
     "ip": "iproute2",
 }

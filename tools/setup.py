@@ -30,6 +30,7 @@ SERVERS = {  # program: Debian package
     "gpsd": "gpsd",
     "gpsfake": "gpsd-clients",
     "chromium": "chromium",
+    "promtool": "prometheus",
 }
 FONT = Path("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc")
 PLACES = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))

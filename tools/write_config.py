@@ -68,6 +68,7 @@ TABLES: Mapping[str, str] = {
     "airtime": "空口时间",
     "commands": "下发指令",
     "nmea_out": "NMEA 输出",
+    "privacy": "个人信息",
     "log": "日志",
 }
 
@@ -125,6 +126,7 @@ TEXTS: Mapping[str, str] = {
     "commands.max_open": "waiting or under way, of all radios",
     "commands.max_open_per_radio": "the same, of one radio",
     "nmea_out.allow": "networks that may read; others are hung up on and counted",
+    "privacy.kind": "a kind of team, as in the units file; one rule each",
     "log.level": "debug, info, warning or error",
     "log.format": '"text" for people, "json" for programs',
 }
@@ -248,6 +250,7 @@ STAND_INS: Mapping[str, object] = {
     "host": "192.168.10.20",
     "listen": "127.0.0.1:10110",
     "file": "recordings/gnss-1.rec",
+    "kind": "watch",
     "baud": 9600,
     "unit": "patrol-1",
     "links": ("station-1",),

@@ -1,18 +1,35 @@
 """What is deleted and when: in small steps, so that nothing else waits for long."""
 
 import sqlite3
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from gateway.model.quantities import Instant
 
+_TEAM_POSITIONS = """
+DELETE FROM position WHERE (holder_key, at, event_key) IN (
+    SELECT position.holder_key, position.at, position.event_key
+    FROM position JOIN holder USING (holder_key)
+    WHERE holder.team = ? AND position.at < ? AND NOT EXISTS (
+        SELECT 1 FROM emergency WHERE emergency.team = holder.team
+        AND position.at BETWEEN emergency.raised_at AND coalesce(emergency.closed_at, position.at)
+    )
+    LIMIT ?
+)
+"""
 STEP_ROWS = 2_000  # rows a step may delete; about 20 ms
 
 
 class Limits(NamedTuple):
-    """``history`` for positions and ordinary events, ``emergencies`` for closed ones."""
+    """``history`` for positions and ordinary events, ``emergencies`` for closed ones.
+
+    ``teams``: whose positions go earlier than the rest; but for those of an emergency of the team.
+    """
 
     history: Instant
     emergencies: Instant
+    teams: Mapping[str, Instant] = MappingProxyType({})
 
 
 def step(connection: sqlite3.Connection, limits: Limits) -> int:
@@ -22,6 +39,8 @@ def step(connection: sqlite3.Connection, limits: Limits) -> int:
         "(SELECT holder_key, at, event_key FROM position WHERE at < ? LIMIT ?)",
         (limits.history, STEP_ROWS),
     ).rowcount
+    for team, before in limits.teams.items():
+        gone += connection.execute(_TEAM_POSITIONS, (team, before, STEP_ROWS)).rowcount
     gone += connection.execute(
         "DELETE FROM event WHERE seq IN (SELECT seq FROM event "
         "WHERE received_at < ? AND emergency_id = '' LIMIT ?)",

@@ -10,7 +10,7 @@ core at a thousand rows a second.
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -76,11 +76,13 @@ class EventLog:
         *,
         history_keep_s: float,
         emergency_keep_s: float = EMERGENCY_KEEP_S,
+        team_keep_s: Mapping[str, float] | None = None,
     ) -> None:
         self._file = file
         self._clock = clock
         self._history_keep_ns = int(history_keep_s * NS_PER_S)
         self._emergency_keep_ns = int(max(emergency_keep_s, history_keep_s) * NS_PER_S)
+        self._team_keep_s = dict(team_keep_s or {})
         self._worker = Worker("eventlog", BACKLOG)
         self._connection: sqlite3.Connection | None = None
         self.moved_aside: Path | None = None  # a damaged file found at start: an alarm for the desk
@@ -124,6 +126,10 @@ class EventLog:
         limits = retention.Limits(
             history=Instant(now - self._history_keep_ns),
             emergencies=Instant(now - self._emergency_keep_ns),
+            teams={
+                team: Instant(now - int(keep_s * NS_PER_S))
+                for team, keep_s in self._team_keep_s.items()
+            },
         )
         total = 0
         while gone := await self._write(lambda connection: retention.step(connection, limits)):

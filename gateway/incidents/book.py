@@ -23,6 +23,7 @@ from gateway.model.events import (
     EmergencyTaken,
 )
 from gateway.model.identity import EventId, RadioId, derive_event_id
+from gateway.model.quantities import Instant
 
 MARKS_KEPT = 20_000  # remembered marks of presses, over all radios
 CLOSED_KEPT = 2_000  # closed emergencies remembered to know a late repeat; open ones are all kept
@@ -62,6 +63,15 @@ class EmergencyBook:
     def open(self) -> list[Emergency]:
         """Every emergency that no person has closed, oldest first."""
         return [state for state in self._states.values() if state.is_open]
+
+    def was_going_on(self, radio: RadioId, team: str | None, at: Instant) -> bool:
+        """Whether an emergency of the radio, or of its team, was open at that moment."""
+        return any(
+            (state.radio_id == radio or (team is not None and state.team == team))
+            and state.raised_at <= at
+            and (state.closed_at is None or at <= state.closed_at)
+            for state in self._states.values()
+        )
 
     def raise_or_refresh(self, event: EmergencyRaised, same_as: str | None) -> Change:
         """Decide whether ``event`` is a press of its own, and apply it."""

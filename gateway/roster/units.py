@@ -3,14 +3,17 @@
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from gateway.errors import ConfigError
 from gateway.model.identity import RadioId, UnitId, parse_radio_id
+from gateway.model.quantities import Instant
+from gateway.roster.duty import Duty
+from gateway.settings import Settings, TeamKind
 
-TeamKind = Literal["stationed", "mobile", "area", "village", "watch", "police", "other"]
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -20,6 +23,7 @@ class Team(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     id: Slug
     name: str
     kind: TeamKind = "other"
+    duty: tuple[str, ...] = ()  # weekly hours, see gateway/roster/duty.py; always where empty
 
 
 class Unit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,6 +36,7 @@ class Unit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     name: str
     team: Slug | None = None
     radios: tuple[str, ...] = ()
+    duty: tuple[str, ...] = ()  # instead of the team's
     role: str = ""  # 钢叉手, 盾牌手, 警棍手 …
     is_test: bool = False
 
@@ -64,6 +69,8 @@ class Roster:
         self.teams = {team.id: team for team in content.team}
         self.units = {UnitId(unit.id): unit for unit in content.unit}
         self.sites = content.site
+        self._team_duty = {team.id: Duty(team.duty) for team in content.team}
+        self._duty = {UnitId(unit.id): Duty(unit.duty) for unit in content.unit if unit.duty}
         self._unit_of = {RadioId(radio): unit for unit in content.unit for radio in unit.radios}
 
     @classmethod
@@ -85,9 +92,23 @@ class Roster:
         """The unit that carries ``radio`` now, or None while it is not registered."""
         return self._unit_of.get(radio)
 
+    def is_on_duty(self, radio: RadioId, at: Instant, zone: ZoneInfo) -> bool:
+        """Whether the unit of ``radio`` is on duty; true for a radio that nobody has registered."""
+        unit = self._unit_of.get(radio)
+        if unit is None:
+            return True
+        own = self._duty.get(UnitId(unit.id))
+        return (own or self._team_duty.get(unit.team or "") or Duty(())).is_on(at, zone)
+
     def radios(self) -> Iterable[tuple[RadioId, Unit]]:
         """Every registered radio with its unit."""
         return self._unit_of.items()
+
+
+def team_keep_s(settings: Settings, roster: Roster) -> dict[str, float]:
+    """Teams whose positions are kept for less time than the rest, by the rule for their kind."""
+    kept = {rule.kind: rule.keep_s for rule in settings.privacy if rule.keep_s > 0}
+    return {team.id: kept[team.kind] for team in roster.teams.values() if team.kind in kept}
 
 
 def _check(content: RosterFile, file: Path) -> None:
@@ -99,6 +120,10 @@ def _check(content: RosterFile, file: Path) -> None:
             if entry.id in seen:
                 raise ConfigError(f"{file}: {kind} {entry.id!r} is there twice; rename one")
             seen.add(entry.id)
+            try:
+                Duty(getattr(entry, "duty", ()))
+            except ValueError as error:
+                raise ConfigError(f"{file}: {kind} {entry.id!r}: duty: {error}") from None
     for unit in content.unit:
         where = f"{file}: unit {unit.id!r}"
         if unit.team is not None and unit.team not in teams:

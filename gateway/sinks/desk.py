@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from gateway.errors import GatewayError, SinkError
 from gateway.eventlog.store import EventLog, UnusableRowError
 from gateway.outbox.rows import Delivery, Row
+from gateway.sinks.privacy import Privacy
 
 
 class DeskSink:
@@ -17,8 +18,9 @@ class DeskSink:
 
     name = "desk"
 
-    def __init__(self, eventlog: EventLog) -> None:
+    def __init__(self, eventlog: EventLog, privacy: Privacy | None = None) -> None:
         self._eventlog = eventlog
+        self._privacy = privacy
 
     async def run(self) -> None:
         """Nothing to keep open: the log belongs to whoever built it. Ends when cancelled."""
@@ -29,16 +31,18 @@ class DeskSink:
 
         A row that can never be written is set aside with its reason, so that it holds up no other.
         """
+        kept = self._privacy.kept_rows(rows) if self._privacy is not None else rows
         try:
-            await self._eventlog.apply(rows)
+            if kept:
+                await self._eventlog.apply(kept)
         except UnusableRowError:
-            return await self._one_by_one(rows)
+            return await self._one_by_one(kept, {row.seq for row in rows})
         except GatewayError as error:
             raise SinkError(f"desk log: {error}") from error
         return Delivery(accepted=[row.seq for row in rows])
 
-    async def _one_by_one(self, rows: Sequence[Row]) -> Delivery:
-        accepted: list[int] = []
+    async def _one_by_one(self, rows: Sequence[Row], seqs: set[int]) -> Delivery:
+        accepted = list(seqs - {row.seq for row in rows})  # of which nothing may be kept
         rejected: dict[int, str] = {}
         for row in rows:
             try:

@@ -6,7 +6,7 @@ those of the events; a state that is written late is of no use, so nothing here 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol, get_args
 
 import msgspec
@@ -56,9 +56,15 @@ class Present(Protocol):
 class Figures:
     """Makes the lines of one moment; remembers what it wrote to leave out what did not change."""
 
-    def __init__(self, site: str, present: Present) -> None:
+    def __init__(
+        self,
+        site: str,
+        present: Present,
+        kept: Callable[[UnitView, Instant], UnitView] = lambda view, _at: view,
+    ) -> None:
         self._site = site
         self._present = present
+        self._kept = kept
         self._trails = Trails(site)
         self._written: dict[str, tuple[object, Instant]] = {}  # unit or radio: what, when
 
@@ -73,7 +79,7 @@ class Figures:
             *(link_line(self._site, view, at) for view in self._present.links()),
             *self._teams(units, at),
         )
-        for view in units:
+        for view in (self._kept(each, at) for each in units):
             trail = trails.get(view.radio_id) if view.has_emergency else None
             if trail is not None:
                 self._trails.passes(trail, view)

@@ -22,6 +22,7 @@ from gateway.outbox.rows import Delivery, Row
 from gateway.settings import Loaded
 from gateway.sinks.influx_answers import AccessRefusedError, BusyError, LinesRefusedError, Writer
 from gateway.sinks.line_protocol import line_of
+from gateway.sinks.privacy import Privacy
 
 log = structlog.get_logger("gateway.sinks.influx")
 
@@ -40,9 +41,15 @@ class InfluxSink:
     name = "influx"
 
     def __init__(
-        self, loaded: Loaded, *, clock: Clock, figures: Callable[[Instant], Iterable[str]]
+        self,
+        loaded: Loaded,
+        *,
+        clock: Clock,
+        figures: Callable[[Instant], Iterable[str]],
+        privacy: Privacy | None = None,
     ) -> None:
         self._loaded = loaded
+        self._privacy = privacy
         self._clock = clock
         self._figures = figures
         self._writer = open_writer(loaded)
@@ -79,8 +86,12 @@ class InfluxSink:
         for count, row in enumerate(rows, start=1):
             if count % ROWS_A_TURN == 0:
                 await asyncio.sleep(0)  # a full batch must not hold the loop
+            event = self._privacy.kept(row.event) if self._privacy is not None else row.event
+            if event is None:
+                accepted.append(row.seq)
+                continue
             try:
-                line = line_of(row.event)
+                line = line_of(event)
             except ValueError as error:
                 rejected[row.seq] = str(error)
                 continue

@@ -25,6 +25,7 @@ class InfluxV2Places:
     def __init__(self, version: str = "v2.7.12") -> None:
         self.version = version
         self.kept: dict[str, list[dict[str, Any]]] = {kind: [] for kind in LISTS}
+        self.deleted: list[dict[str, Any]] = []
         self.writes: list[tuple[str, str]] = []
         self._numbers = itertools.count(1)
         places = self
@@ -66,6 +67,9 @@ class InfluxV2Places:
             return 401, {"code": "unauthorized", "message": "unauthorized access"}
         if parts.path == "/api/v2/orgs":
             return 200, {"orgs": [ORG] if given.get("org") == ORG["name"] else []}
+        if parts.path == "/api/v2/delete":
+            self.deleted.append({**given, **body})
+            return 204, None
         found = re.fullmatch(r"/api/v2/(buckets|dbrps|tasks)(?:/(\w+))?", parts.path)
         if found is None:
             return 404, {"code": "not found", "message": "path not found"}
