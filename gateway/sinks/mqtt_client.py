@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -253,13 +253,22 @@ class _Connection:
         if message.correlation is not None and self._options.protocol == "5":
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.CorrelationData = message.correlation
-        info = self._client.publish(
-            message.topic, message.payload, message.qos, message.retain, properties
-        )
-        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            self._lose(f"publish failed: {info.rc.name}")
-        elif message.qos:
-            self._pending[info.mid] = (batch, index)
+        packet_id = self._client.next_id() if message.qos else 0
+        while packet_id in self._pending:  # 65,535 publishes later, and still not acknowledged
+            packet_id = self._client.next_id()
+        try:
+            self._client.send_publish(
+                message.topic,
+                message.payload,
+                packet_id=packet_id,
+                retain=message.retain,
+                properties=properties,
+            )
+        except ConnectionError as error:
+            self._lose(f"publish failed: {error}")
+            return
+        if packet_id:
+            self._pending[packet_id] = (batch, index)
         else:
             batch.settle(index)
 
@@ -335,7 +344,7 @@ class _Connection:
             client.will_set(will.topic, will.payload, will.qos, will.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_publish = self._on_publish
+        client.acknowledged = self._acknowledged
         client.on_message = self._on_message
         client.on_subscribe = self._on_subscribe
         client.after_read = self._after_read
@@ -373,21 +382,18 @@ class _Connection:
         # paho holds a lock while it calls this, and closing the socket would ask for it again
         self._loop.call_soon(self._lose, why)
 
-    def _on_publish(
-        self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _properties: Any
-    ) -> None:
-        entry = self._pending.pop(mid, None)
+    def _acknowledged(self, packet_id: int, code: int) -> None:
+        entry = self._pending.pop(packet_id, None)
         if entry is None:
-            return  # QoS 0
+            return  # not ours: a broker that acknowledges twice
         self._acks += 1
         batch, index = entry
-        code = reason.value
         if code < REFUSED:
             batch.settle(index)
         elif code == QUOTA_EXCEEDED:
-            batch.put_off(f"{self._options.place}: {reason}")
+            batch.put_off(f"{self._options.place}: {_reason_text(code)}")
         else:
-            batch.refuse(index, f"refused by the broker: {reason}")
+            batch.refuse(index, f"refused by the broker: {_reason_text(code)}")
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         inbox = self._options.inbox
@@ -509,6 +515,14 @@ class MqttClient:
         """End the connection at once, as if the line had been cut."""
         if self._connection is not None:
             self._connection.abort(why)
+
+
+def _reason_text(code: int) -> str:
+    """What MQTT 5 calls a failure; a number that it does not know stays a number."""
+    try:
+        return str(ReasonCode(PacketTypes.PUBACK, identifier=code))
+    except (KeyError, ValueError):
+        return f"reason {code:#x}"
 
 
 def _start(options: MqttOptions) -> dict[str, Any]:

@@ -5,6 +5,9 @@ PUBACK in three system calls and sends every packet with one. Here asyncio owns 
 shows it to paho as a socket that never blocks, so that connecting can be cancelled, TLS has no
 bytes that a ``select`` would not see, and a burst of packets leaves in one write
 (docs/adr/0003-paho-on-the-event-loop.md has the figures).
+
+The two packets that come with every fix are read and written here: PUBLISH, and the PUBACK that
+answers it. paho makes a lock, a property list and two reason codes for each.
 """
 
 import asyncio
@@ -12,7 +15,8 @@ import ssl
 from typing import TYPE_CHECKING, Any
 
 from paho.mqtt.client import Client
-from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.enums import MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.properties import Properties
 
 from gateway.sinks import mqtt_reasons
 
@@ -20,6 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from paho.mqtt.client import SocketLike
+
+
+PUBLISH, PUBACK = 0x30, b"\x40"
+RETAIN = 0x01
+NO_PROPERTIES = b"\0"
 
 
 class LoopSocket(asyncio.Protocol):
@@ -112,6 +121,29 @@ class LoopSocket(asyncio.Protocol):
         """True while paho has not read everything."""
         return self._read < len(self._received)
 
+    @property
+    def is_puback_next(self) -> bool:
+        """True where the next packet is a PUBACK that has come, or may still come, whole."""
+        return self._received[self._read : self._read + 1] == PUBACK and not self._is_gone
+
+    def take_puback(self) -> tuple[int, int] | None:
+        """Packet id and reason code of the next packet, a PUBACK; None while it is not whole.
+
+        A success may leave the reason out, and the properties behind it are not needed.
+        """
+        data, begin = self._received, self._read + 1
+        size = shift = 0
+        for place in range(begin, min(len(data), begin + 4)):
+            size |= (data[place] & 0x7F) << shift
+            shift += 7
+            if data[place] < 0x80:  # noqa: PLR2004 - the last byte of the length
+                body = data[place + 1 : place + 1 + size]
+                if len(body) < size:
+                    return None
+                self._read = place + 1 + size
+                return int.from_bytes(body[:2], "big"), int.from_bytes(body[2:3], "big")
+        return None
+
     def flush(self) -> None:
         """Hand everything that paho has sent to the connection, in one write."""
         if self._to_send and self._transport is not None:
@@ -135,15 +167,14 @@ class LoopClient(Client):
         super().__init__(reconnect_on_failure=False, **options)
         self._wire = wire
         self._is_flush_due = False
+        self.acknowledged: Callable[[int, int], None] = lambda _id, _reason: None
         self.after_read: Callable[[], None] = lambda: None  # everything that had come was read
         self._event_loop = asyncio.get_running_loop()
-        # paho walks over everything unacknowledged at each PUBACK; MqttClient has a window instead
-        self.max_inflight_messages_set(0)
         self.on_socket_register_write = self._want_write
         wire.readable = self._readable
 
     def _create_socket(self) -> "SocketLike":
-        """The one place where this reaches into paho: use our connection, open none."""
+        """Use our connection, open none. One of three reaches into paho."""
         return self._wire
 
     def _want_write(self, *_: object) -> None:
@@ -156,9 +187,56 @@ class LoopClient(Client):
         self.loop_write()
         self._wire.flush()
 
+    def send_publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        packet_id: int = 0,
+        retain: bool = False,
+        properties: Properties | None = None,
+    ) -> None:
+        """Send a PUBLISH: QoS 1 with a ``packet_id`` of ``next_id``, QoS 0 with none.
+
+        Raises ConnectionError where the connection is gone.
+        """
+        if self.want_write():
+            self.loop_write()  # what paho has to say came first
+        name = topic.encode()
+        head = len(name).to_bytes(2, "big") + name
+        if packet_id:
+            head += packet_id.to_bytes(2, "big")
+        if self._protocol == MQTTProtocolVersion.MQTTv5:
+            head += NO_PROPERTIES if properties is None else properties.pack()  # type: ignore[no-untyped-call]
+        kind = PUBLISH | (0x02 if packet_id else 0) | (RETAIN if retain else 0)
+        size = _variable_length(len(head) + len(payload))
+        self._wire.send(b"".join((bytes((kind,)), size, head, payload)))
+        self._want_write()
+
+    def next_id(self) -> int:
+        """A packet id, from the count that paho uses for its own."""
+        return self._mid_generate()
+
     def _readable(self) -> None:
         """Read every packet that has arrived, or the end."""
-        result = self.loop_read()
-        while result == MQTTErrorCode.MQTT_ERR_SUCCESS and self._wire.has_unread:
-            result = self.loop_read()
+        while True:
+            if self._in_packet["command"] == 0 and self._wire.is_puback_next:
+                found = self._wire.take_puback()  # paho is between two packets
+                if found is None:
+                    break
+                self.acknowledged(*found)
+            elif self.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                break
+            if not self._wire.has_unread:
+                break
         self.after_read()
+
+
+def _variable_length(size: int) -> bytes:
+    """MQTT's variable byte integer."""
+    digits = bytearray()
+    while size > 0x7F:  # noqa: PLR2004 - seven bits a byte
+        digits.append(size & 0x7F | 0x80)
+        size >>= 7
+    digits.append(size)
+    return bytes(digits)
