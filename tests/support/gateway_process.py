@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import os
 import pkgutil
+import re
 import socket
 import time
 from multiprocessing.process import BaseProcess
@@ -17,6 +18,8 @@ from typing import Any
 
 from tests.support.loop_watch import CALL_S, longest_calls, probe
 
+BALANCE = re.compile(r"\b(received|stored|refreshed|waiting|difference)=(-?\d+)")
+DROPPED = re.compile(r"'\w+': (\d+)")
 START_LIMIT_S = 20.0
 STOP_LIMIT_S = 10.0
 WARM_S = 4.0  # a watched gateway has started and written its first rows
@@ -126,7 +129,11 @@ class GatewayProcess:
             self._process.join(STOP_LIMIT_S)
 
     def stop(self) -> float:
-        """SIGTERM; the seconds that it took to end. Fails where it does not end by itself."""
+        """SIGTERM; the seconds that it took to end.
+
+        Fails where it does not end by itself, or where its balance of events is not drawn or does
+        not come out even (R20).
+        """
         assert self._process is not None
         started = time.monotonic()
         self._process.terminate()
@@ -136,7 +143,18 @@ class GatewayProcess:
             self.kill()
             raise AssertionError(f"the gateway did not end on SIGTERM:\n{self.log_text()}")
         assert self._process.exitcode == 0, self.log_text()
+        self._assert_balanced()
         return took
+
+    def _assert_balanced(self) -> None:
+        """Received = stored + refreshed + dropped by reason, to the unit; nothing waits."""
+        last = self.log.read_text(errors="replace").rpartition("gateway_stopped")[2].split("\n")[0]
+        sums = dict(BALANCE.findall(last))
+        dropped = sum(map(int, DROPPED.findall(last)))
+        assert sums, f"no balance was drawn:\n{self.log_text()}"
+        counted = int(sums["stored"]) + int(sums["refreshed"]) + dropped
+        assert int(sums["received"]) == counted, last
+        assert (sums["waiting"], sums["difference"]) == ("0", "0"), last
 
     def log_text(self) -> str:
         """The end of what it wrote."""

@@ -23,6 +23,7 @@ from gateway.model.emergency import Emergency
 from gateway.model.events import StatusReceived
 from gateway.model.identity import RadioId
 from gateway.sinks import influx
+from hil_tests.host import assert_balanced
 from tests.support.influxdb import InfluxDb
 from tests.support.sink_rows import eventually
 
@@ -71,12 +72,13 @@ async def _play(folder: Path, url: str) -> None:
     scene = Scene(places, SystemClock(), lambda _what: None)
     stop, ready = asyncio.Event(), asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(gateway.run(stop, lambda _: ready.set()), name="gateway")
+        serving = group.create_task(gateway.run(stop, lambda _: ready.set()), name="gateway")
         await ready.wait()
         town = group.create_task(scene.run(), name="town")
         await _story(gateway, scene, places)
         town.cancel()
         stop.set()
+    assert_balanced(serving.result())
 
 
 async def _story(gateway: Gateway, scene: Scene, places: DemoPlaces) -> None:
