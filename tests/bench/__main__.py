@@ -16,12 +16,27 @@ import time
 
 import structlog
 
-from tests.bench import bench_codecs, bench_throughput, page
+from tests.bench import (
+    bench_backlog,
+    bench_codecs,
+    bench_footprint,
+    bench_latency,
+    bench_parsers,
+    bench_sinks,
+    bench_throughput,
+    page,
+)
 from tests.bench.figures import missed, plain
+from tests.bench.machine import Others
 
 PARTS = {
     "codecs": bench_codecs,
+    "parsers": bench_parsers,
     "throughput": bench_throughput,
+    "latency": bench_latency,
+    "footprint": bench_footprint,
+    "sinks": bench_sinks,
+    "backlog": bench_backlog,
 }
 RUNS = 3
 
@@ -38,14 +53,15 @@ def main() -> None:
     shortfalls = []
     for name in wanted.only or PARTS:
         part = PARTS[name]
-        begun = time.monotonic()
+        begun, others = time.monotonic(), Others()
         print(f"\n== {part.TITLE} ({name})", file=sys.stderr, flush=True)
         figures = part.run(_progress, runs=wanted.runs, quick=wanted.quick)
-        _progress(f"took {time.monotonic() - begun:.0f} s")
+        cores = others.cores()
+        _progress(f"took {time.monotonic() - begun:.0f} s; others kept {cores:.1f} cores busy")
         print(f"\n{part.TITLE}\n{plain(figures)}", flush=True)
         shortfalls += missed(figures)
         if wanted.write:
-            page.write(name, part.TITLE, part.ABOUT, figures, order=list(PARTS))
+            page.write(name, part.TITLE, part.ABOUT, figures, others=cores, order=list(PARTS))
     print(f"\nGoals missed: {len(shortfalls)}")
     for line in shortfalls:
         print(f"  {line}")

@@ -3,7 +3,6 @@
 import os
 import platform
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
@@ -17,31 +16,27 @@ def busy_s() -> float:
     return (sum(columns) - idle) / TICKS_A_SECOND
 
 
-def processor_s(pid: int) -> float:
-    """Processor seconds of a process so far, 0 where it is gone."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return 0.0
-    words = text.rpartition(")")[2].split()
-    return (int(words[11]) + int(words[12])) / TICKS_A_SECOND
+def own_s() -> float:
+    """Processor seconds of this process and of every child that has ended."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 class Others:
     """How many cores everybody else has kept busy since this was built."""
 
-    def __init__(self, own: Iterable[int]) -> None:
-        self._own = (os.getpid(), *own)
+    def __init__(self) -> None:
         self._begun = self._now()
 
     def cores(self) -> float:
-        """Cores, on average."""
+        """Cores, on average; call it when every child has ended."""
         mono, busy, own = self._now()
         begun_mono, begun_busy, begun_own = self._begun
         return max(0.0, (busy - begun_busy - own + begun_own) / max(1e-3, mono - begun_mono))
 
-    def _now(self) -> tuple[float, float, float]:
-        return time.monotonic(), busy_s(), sum(processor_s(pid) for pid in self._own)
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        return time.monotonic(), busy_s(), own_s()
 
 
 def description() -> str:

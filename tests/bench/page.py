@@ -42,13 +42,23 @@ Durability is never switched off for a figure: a fix counts when it is committed
 
 
 def write(
-    name: str, title: str, about: str, figures: Sequence[Figure], *, order: Sequence[str]
+    name: str,
+    title: str,
+    about: str,
+    figures: Sequence[Figure],
+    *,
+    others: float,
+    order: Sequence[str],
 ) -> None:
-    """Put one section into the page, or in the place of its last one."""
+    """Put one section into the page, or in the place of its last one.
+
+    ``others`` is how many cores everything else kept busy meanwhile.
+    """
     before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     sections = {found[1]: found[0] for found in SECTION.finditer(before)}
     measured = f"{datetime.now(UTC):%Y-%m-%d}, {description()}"
-    body = f"## {title}\n\n{about}\n\nMeasured {measured}; {_runs(figures)}.\n\n{markdown(figures)}"
+    facts = f"{_runs(figures)}; other programs kept {others:.1f} cores busy meanwhile"
+    body = f"## {title}\n\n{about}\n\nMeasured {measured}; {facts}.\n\n{markdown(figures)}"
     notes = [f"- {figure.name}: {figure.note}" for figure in figures if figure.note]
     if notes:
         body += "\n" + "\n".join(notes) + "\n"
@@ -59,4 +69,4 @@ def write(
 
 def _runs(figures: Sequence[Figure]) -> str:
     counts = sorted({len(figure.runs) for figure in figures})
-    return f"{' to '.join(map(str, counts))} runs"
+    return "one run" if counts == [1] else f"{' to '.join(map(str, counts))} runs"

@@ -5,6 +5,7 @@ from pathlib import Path
 from tests.bench.terminals import phone_of
 
 TEAMS = 20
+UNITS = 500
 
 
 def write_units(folder: Path, count: int) -> None:
@@ -19,9 +20,15 @@ def write_units(folder: Path, count: int) -> None:
 
 
 def write_settings(
-    folder: Path, *, units: int, listen: int, broker: int | None, desk: int | None
+    folder: Path,
+    *,
+    listen: int,
+    broker: int | None = None,
+    influx: int | None = None,
+    desk: int | None = None,
+    units: int = UNITS,
 ) -> Path:
-    """``settings.toml`` beside ``units.toml``; ``broker`` and ``desk`` are ports."""
+    """``settings.toml`` beside ``units.toml``; ``broker``, ``influx`` and ``desk`` are ports."""
     write_units(folder, units)
     file = folder / "settings.toml"
     file.write_text(
@@ -39,6 +46,10 @@ listen = "127.0.0.1:{desk or 0}"
 enabled = {str(broker is not None).lower()}
 port = {broker or 1883}
 fix_qos = 1
+[influx]
+enabled = {str(influx is not None).lower()}
+api = "1"
+url = "http://127.0.0.1:{influx or 8086}"
 [[link]]
 id = "terminals"
 driver = "jt808"
