@@ -167,10 +167,10 @@ def encode(frame: Frame) -> bytes:
     attributes = len(frame.body) | (SPLIT_BIT if frame.part else 0)
     phone = bytes.fromhex(frame.phone)
     if frame.version is None:
-        head = Header2013(frame.message, attributes, phone, frame.serial).pack()
+        head = Header2013.pack_values(frame.message, attributes, phone, frame.serial)
     else:
         attributes |= VERSION_BIT
-        head = Header2019(frame.message, attributes, frame.version, phone, frame.serial).pack()
+        head = Header2019.pack_values(frame.message, attributes, frame.version, phone, frame.serial)
     plain = head + (frame.part.pack() if frame.part else b"") + frame.body
     plain += bytes((xor8(plain),))
     return FLAG + plain.replace(ESCAPE, b"\x7d\x01").replace(FLAG, b"\x7d\x02") + FLAG

@@ -151,7 +151,9 @@ class Answers:
     def acknowledge(self, frame: Frame, result: AckResult) -> None:
         """8001 for a frame, or for each part of a split message."""
         for serial in frame.part_serials or (frame.serial,):
-            self._answer(frame, Message.PLATFORM_ACK, Ack(serial, frame.message, result).pack())
+            self._answer(
+                frame, Message.PLATFORM_ACK, Ack.pack_values(serial, frame.message, result)
+            )
 
     def register(self, frame: Frame, result: RegisterResult) -> None:
         """8100 for a registration, with the code where it is granted."""

@@ -1,7 +1,7 @@
 """What a JT/T 808 position report means: a place, and the emergencies of its alarm word."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -40,6 +40,11 @@ DATE_LINE = 180_000_000
 SIGN_BIT = 0x8000
 DEEPEST_M = -500  # below sea level; no land lies lower than -430
 FULL_CIRCLE_DEG = 360
+NO_BCD = 255  # beyond any month, day, hour, minute and second
+TENS_AND_ONES = tuple(  # the number that a BCD byte says
+    byte // 16 * 10 + byte % 16 if byte // 16 < 10 and byte % 16 < 10 else NO_BCD  # noqa: PLR2004
+    for byte in range(256)
+)
 TRUSTED_CLOCK_NS = 86_400 * NS_PER_S
 
 # The offset plug-in of status bit 5 exists for mainland China alone: latitude and longitude of a
@@ -208,12 +213,22 @@ def course_of(raw: int) -> float | None:
     return float(raw % FULL_CIRCLE_DEG)
 
 
-@lru_cache(maxsize=8192)
 def instant_of(bcd: bytes, utc_offset_s: int) -> Instant | None:
     """The moment of six BCD bytes YYMMDDhhmmss in local time; None where they are no time."""
+    day_s = _day_s(bcd[:3])
+    hour, minute, second = (TENS_AND_ONES[byte] for byte in bcd[3:])
+    if day_s is None or hour > 23 or minute > 59 or second > 59:  # noqa: PLR2004 - of a clock
+        return None
+    return Instant((day_s + hour * 3600 + minute * 60 + second - utc_offset_s) * NS_PER_S)
+
+
+@lru_cache(maxsize=1024)
+def _day_s(bcd: bytes) -> int | None:
+    """Seconds from 1970 to a day YYMMDD."""
+    year, month, day = (TENS_AND_ONES[byte] for byte in bcd)
+    if year == NO_BCD:
+        return None
     try:
-        year, month, day, hour, minute, second = (int(pair) for pair in bcd.hex(" ").split())
-        local = datetime(2000 + year, month, day, hour, minute, second, tzinfo=UTC)
+        return round(datetime(2000 + year, month, day, tzinfo=UTC).timestamp())
     except ValueError:
         return None
-    return Instant.from_datetime(local - timedelta(seconds=utc_offset_s))

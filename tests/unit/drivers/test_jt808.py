@@ -628,7 +628,19 @@ def test_a_course_is_0_to_under_360(raw: int, degrees: float | None) -> None:
     assert course_of(raw) == degrees
 
 
-@pytest.mark.parametrize("bcd", ["000000000000", "251301000000", "2506240a0000", "250624240000"])
+@pytest.mark.parametrize(
+    "bcd",
+    [
+        "000000000000",
+        "251301000000",
+        "250230000000",
+        "ed0624101530",
+        "2506240a0000",
+        "250624240000",
+        "250624006000",
+        "250624000060",
+    ],
+)
 def test_a_time_that_is_none_is_absent(bcd: str) -> None:
     assert instant_of(bytes.fromhex(bcd), 0) is None
 
