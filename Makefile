@@ -7,7 +7,7 @@ MINUTES ?= 1
 SECONDS ?= 0
 SOAK_MINUTES ?= 24
 
-.PHONY: help setup servers demo test test-driver check fix bench hil fault soak fuzz lock clean
+.PHONY: help setup servers demo test test-driver check fix bench hil fault soak secrets fuzz lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,9 @@ fuzz: setup ## coverage-guided fuzzing of one driver: make fuzz D=jt808 MINUTES=
 
 soak: servers ## a day sixty times as fast with a fault a minute: make soak SOAK_MINUTES=24
 	$(PYTEST) tests/fault/test_r23_soak.py -s --minutes $(SOAK_MINUTES)
+
+secrets: ## passwords, tokens and certificates of docker-compose.yml, each site its own
+	@$(PYTHON) tools/make_secrets.py
 
 hil: servers ## the bench with emulated devices; real ones: add -m hardware and a bench.toml
 	$(PYTEST) hil_tests

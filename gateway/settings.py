@@ -129,7 +129,7 @@ class MqttSettings(Table, frozen=True, kw_only=True):
     base_topic: str = ""  # "pdt/v1/<site>" when empty
     fix_qos: Literal[0, 1] = 1
     inflight: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 200  # unacknowledged publishes
-    keepalive_s: Count = 10
+    keepalive_s: Count = 8
     requests: tuple[Verb, ...] = ()
     owntracks: bool = False
     home_assistant: bool = False

@@ -1,4 +1,4 @@
-"""Write the example settings and the demo town's files into ``config/``.
+"""Write the example settings, the demo town's files and the compose file's task into ``config/``.
 
 ``config/gateway.toml`` shows every key of ``gateway/settings.py`` with its default: what a key
 means is the comment on its line there, or stands below in TEXTS; the links are the drivers' own
@@ -29,6 +29,7 @@ from gateway import settings
 from gateway.catalog import Catalog
 from gateway.demo.teams import units_file
 from gateway.demo.town import Town
+from gateway.sinks.influx_setup_v2 import flux_task
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 WIDTH = 100
@@ -159,6 +160,7 @@ def contents() -> dict[Path, str]:
     return {
         CONFIG / "gateway.toml": settings_text(),
         CONFIG / "units.toml": units_file(),
+        CONFIG / "compose" / "minutes.flux": flux_task("pdt"),
         CONFIG / "town.geojson": town.replace('{"type": "Feature",', '\n{"type": "Feature",')
         + "\n",
     }

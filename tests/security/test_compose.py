@@ -5,6 +5,8 @@ No container engine is needed: what the files say is checked, not what an engine
 
 import ipaddress
 import re
+import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import yaml
 
 from gateway.catalog import Catalog
 from gateway.check import check
+from gateway.settings import InfluxSettings
+from gateway.sinks.influx_setup import ALARMS, MINUTES
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -201,3 +205,52 @@ def test_the_dockerfile_copies_only_what_the_ignore_file_lets_through() -> None:
         assert (ROOT / source).exists(), source
         parents = [source, *map(str, Path(source).parents)]
         assert let_through & set(parents), source
+
+
+def test_the_database_has_the_places_that_the_settings_and_the_command_name() -> None:
+    users = (ROOT / "config/compose/influxdb-users.sh").read_text(encoding="utf-8")
+    made = dict(re.findall(r"^place (\w+) (\d+)d$", users, re.MULTILINE))
+    defaults = InfluxSettings()
+    assert {name: int(days) * 86_400 for name, days in made.items()} == {
+        MINUTES: defaults.keep_minutes_s,
+        ALARMS: defaults.keep_alarms_s,
+    }
+    said = COMPOSE["services"]["influxdb"]["environment"]
+    assert said["DOCKER_INFLUXDB_INIT_RETENTION"] == "4w"
+    assert defaults.keep_fixes_s == 4 * 7 * 86_400
+    settings = tomllib.loads((ROOT / "config/compose/gateway.toml").read_text(encoding="utf-8"))
+    assert settings["influx"]["alarms_to"] in made
+    checked = subprocess.run(
+        ["bash", "-n", ROOT / "config/compose/influxdb-users.sh"], capture_output=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_script_gives_each_user_one_right_in_each_place(tmp_path: Path) -> None:
+    """Carried out with a stand-in for the database's own tool, which notes what it was told."""
+    tool = tmp_path / "influx"
+    tool.write_text(
+        '#!/bin/bash\nprintf "%s " "$@" >> calls\necho >> calls\n'
+        'case "$1 $2" in "bucket list") printf "id-of-%s\\tx\\n" "${6#*/}";; esac\n'
+    )
+    tool.chmod(0o755)
+    script = (ROOT / "config/compose/influxdb-users.sh").read_text(encoding="utf-8")
+    for name in ("influx_gateway_password", "influx_grafana_password"):
+        (tmp_path / name).write_text("x")
+    here = tmp_path / "users.sh"
+    here.write_text(script.replace("/run/secrets", str(tmp_path)))
+    given = {"ORG": "pdt", "BUCKET": "pdt", "BUCKET_ID": "first"}
+    subprocess.run(
+        ["bash", here], cwd=tmp_path, check=True, capture_output=True,
+        env={f"DOCKER_INFLUXDB_INIT_{key}": value for key, value in given.items()}
+        | {"PATH": f"{tmp_path}:/usr/bin:/bin"},
+    )  # fmt: skip
+    calls = (tmp_path / "calls").read_text().splitlines()
+    gateway, grafana = (call for call in calls if call.startswith("v1 auth create"))
+    assert re.findall(r"--(\w+)-bucket (\S+)", gateway) == [
+        ("write", "first"), ("write", "id-of-minutes"), ("write", "id-of-alarms"),
+    ]  # fmt: skip
+    assert re.findall(r"--(\w+)-bucket (\S+)", grafana) == [
+        ("read", "first"), ("read", "id-of-minutes"), ("read", "id-of-alarms"),
+    ]  # fmt: skip
+    assert sum(call.startswith("v1 dbrp create") for call in calls) == 3
