@@ -31,6 +31,7 @@ from gateway.errors import GatewayError
 from gateway.eventlog.store import EventLog
 from gateway.incidents.book import EmergencyBook
 from gateway.links.factory import longest_pause_s, make_link
+from gateway.model.events import CommandVerb
 from gateway.model.identity import EventId
 from gateway.model.quantities import Instant
 from gateway.outbox.dispatcher import Dispatcher
@@ -134,6 +135,8 @@ class Gateway:
             site=settings.site,
             version=gateway.__version__,
             board=self.board,
+            downlink=self.downlink,
+            possible_commands=self._possible_commands(),
             book=self.book,
             supervisor=self.supervisor,
             outbox=self.outbox,
@@ -277,6 +280,7 @@ class Gateway:
             eventlog=self.eventlog,
             live=self.facts,
             actions=self.pipeline,
+            requests=self.requests,
             feed=self.bus,
             clock=self.clock,
             metrics=metrics.text,
@@ -329,6 +333,15 @@ class Gateway:
                 )
             )
         return sinks
+
+    def _possible_commands(self) -> dict[str, list[CommandVerb]]:
+        """By driver in use: the commands that are switched on and that it knows."""
+        commands = self.loaded.settings.commands
+        if not commands.enabled:
+            return {}
+        names = sorted({link.driver for link in self.loaded.settings.link})
+        known = {name: {verb.value for verb in self._catalog.get(name).commands} for name in names}
+        return {name: [each for each in commands.allow if each in known[name]] for name in names}
 
     def _runner(self, link: AnyLinkSettings) -> LinkRunner:
         driver = self._catalog.get(link.driver)

@@ -191,6 +191,12 @@ class Hub:
                 emergency = self._live.emergency(EventId(change.key))
                 if emergency is not None:
                     self._tell(_message("emergency", {"emergency": emergency}))
+            elif change.kind == "command":
+                command = self._live.command(EventId(change.key))
+                if command is not None:
+                    message = _message("command", {"command": command})
+                    self._tell(message, "state")
+                    self._tell(message, "whole")
             elif change.kind == "unit":
                 self._unit_keys[change.key] = None
             elif change.kind == "link":

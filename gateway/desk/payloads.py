@@ -1,6 +1,6 @@
 """The bodies of the desk's API as structs: what is sent, and what is accepted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -8,9 +8,9 @@ import msgspec
 from gateway.eventlog.accounts import Account, Role
 from gateway.eventlog.audit import AuditRow
 from gateway.model.emergency import Emergency
-from gateway.model.events import LinkState, Verdict
+from gateway.model.events import CommandVerb, LinkState, Verdict
 from gateway.model.quantities import Instant
-from gateway.model.views import GatewayView, RejectedFrame, SiteView, UnitView
+from gateway.model.views import CommandView, GatewayView, RejectedFrame, SiteView, UnitView
 
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -103,7 +103,11 @@ class BaseMap(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the page needs at start. A snapshot on the stream has ``units_total`` too."""
+    """Everything the page needs at start. A snapshot on the stream has ``units_total`` too.
+
+    ``commands`` are those to radios, oldest first; ``possible`` says for each driver which are
+    switched on and known to it. Both are absent for a viewer.
+    """
 
     gateway: GatewayView
     audit_ok: bool
@@ -112,6 +116,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     sites: Sequence[SiteView]
     emergencies: Sequence[Emergency]
     map: BaseMap | None
+    commands: Sequence[CommandView] | msgspec.UnsetType = msgspec.UNSET
+    possible: Mapping[str, Sequence[CommandVerb]] | msgspec.UnsetType = msgspec.UNSET
     units_total: int | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -127,6 +133,26 @@ class Close(Question, frozen=True, kw_only=True):
 
     verdict: Verdict
     note: Note | None = None
+
+
+class NewText(Question, frozen=True, kw_only=True):
+    """What a radio shall show."""
+
+    body: Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
+
+
+class NewTrack(Question, frozen=True, kw_only=True):
+    """A position every ``every_s`` seconds, for ``for_s`` seconds."""
+
+    every_s: Annotated[int, msgspec.Meta(ge=1, le=3_600)]
+    for_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)]
+
+
+class Commands(msgspec.Struct, frozen=True, kw_only=True):
+    """Commands to radios, newest first; ``possible`` as in ``State``."""
+
+    commands: Sequence[CommandView]
+    possible: Mapping[str, Sequence[CommandVerb]]
 
 
 class NumberedEvent(msgspec.Struct, frozen=True, kw_only=True):

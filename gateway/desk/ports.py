@@ -4,16 +4,24 @@ Everything here is asked on the event loop and answers at once, from memory; onl
 wait.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 import msgspec
 
 from gateway.model.emergency import Emergency
-from gateway.model.events import Verdict
+from gateway.model.events import CommandVerb, Verdict
 from gateway.model.identity import EventId
-from gateway.model.views import GatewayView, LinkView, RejectedFrame, SiteView, UnitView
+from gateway.model.requests import Request, Verb
+from gateway.model.views import (
+    CommandView,
+    GatewayView,
+    LinkView,
+    RejectedFrame,
+    SiteView,
+    UnitView,
+)
 
 
 class LiveView(Protocol):
@@ -54,6 +62,18 @@ class LiveView(Protocol):
         """One of them."""
         ...
 
+    def commands(self) -> Sequence[CommandView]:
+        """Open commands to radios and the last that have ended, oldest first."""
+        ...
+
+    def command(self, command_id: EventId) -> CommandView | None:
+        """One of them."""
+        ...
+
+    def possible_commands(self) -> Mapping[str, Sequence[CommandVerb]]:
+        """By driver: which commands are switched on and known to it; empty while all are off."""
+        ...
+
     def counters(self) -> msgspec.Struct:
         """Everything counted, as a struct of numbers that goes out as it is; no positions."""
         ...
@@ -75,17 +95,25 @@ class EmergencyActions(Protocol):
         ...
 
 
+class Requests(Protocol):
+    """Who asks radios for something."""
+
+    async def answer(self, verb: Verb, request: Request, by: str) -> dict[str, object]:
+        """Returns the command as data when it is on disk; raises NotAllowedError, StoreError."""
+        ...
+
+
 class Change(Protocol):
     """The name of a thing that has a new state."""
 
     @property
     def kind(self) -> str:
-        """``emergency``, ``unit``, ``link`` or ``gateway``; others are passed over."""
+        """``emergency``, ``unit``, ``link``, ``gateway`` or ``command``."""
         ...
 
     @property
     def key(self) -> str:
-        """Emergency id, unit key as in ``LiveView.unit``, or link id."""
+        """Emergency id, unit key as in ``LiveView.unit``, link id, or command id."""
         ...
 
 

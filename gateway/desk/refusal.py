@@ -40,6 +40,13 @@ def forbidden() -> RefusedError:
     return RefusedError(403, "forbidden", "your account may not do this (没有权限)")
 
 
+def only_test_radios() -> RefusedError:
+    """A technician, and somebody's radio."""
+    return RefusedError(
+        403, "only_test_radios", "technicians may ask test radios alone (技术员仅可用于测试电台)"
+    )
+
+
 def not_found() -> RefusedError:
     """There is no such thing."""
     return RefusedError(404, "not_found", "there is no such thing (没有找到)")

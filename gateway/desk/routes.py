@@ -8,7 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gateway.desk import handlers_admin, handlers_live, handlers_past, handlers_session
+from gateway.desk import (
+    handlers_admin,
+    handlers_commands,
+    handlers_live,
+    handlers_past,
+    handlers_session,
+)
 from gateway.desk.geojson import MEDIA_TYPE
 from gateway.eventlog.accounts import ROLES, Role
 
@@ -18,6 +24,7 @@ ANY = frozenset[Role](ROLES)
 DISPATCHER = frozenset[Role]({"dispatcher"})
 TECHNICIAN = frozenset[Role]({"technician", "admin"})
 ADMIN = frozenset[Role]({"admin"})
+COMMANDER = frozenset[Role]({"dispatcher", "technician"})  # the latter of test radios alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +95,11 @@ ROUTES: Sequence[Route] = (
     Route("GET", "/api/emergencies", ANY, handlers_past.emergencies),
     Route("POST", "/api/emergencies/{emergency_id:str}/take", DISPATCHER, handlers_past.take),
     Route("POST", "/api/emergencies/{emergency_id:str}/close", DISPATCHER, handlers_past.close),
+    Route("GET", "/api/commands", TECHNICIAN | DISPATCHER, handlers_commands.commands),
+    Route("POST", "/api/units/{key:str}/locate", COMMANDER, handlers_commands.locate, status=202),
+    Route("POST", "/api/units/{key:str}/track", COMMANDER, handlers_commands.track, status=202),
+    Route("POST", "/api/units/{key:str}/text", COMMANDER, handlers_commands.text, status=202),
+    Route("POST", "/api/units/{key:str}/check", COMMANDER, handlers_commands.check, status=202),
     Route("GET", "/api/links", TECHNICIAN | DISPATCHER, handlers_live.links, keeps_awake=False),
     Route("GET", "/api/links/{link_id:str}/rejects", TECHNICIAN, handlers_live.rejects),
     Route("GET", "/api/counters", TECHNICIAN, handlers_live.counters, keeps_awake=False),

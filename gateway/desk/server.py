@@ -17,7 +17,7 @@ from gateway.desk.hub import Hub
 from gateway.desk.lockout import Lockout
 from gateway.desk.pages import STATIC, read_pages
 from gateway.desk.passwords import Passwords
-from gateway.desk.ports import EmergencyActions, Feed, LiveView
+from gateway.desk.ports import EmergencyActions, Feed, LiveView, Requests
 from gateway.desk.services import AuditState, Services, base_map, current_state
 from gateway.desk.web import build_app
 from gateway.errors import ConfigError
@@ -49,6 +49,7 @@ class Desk:
         eventlog: EventLog,
         live: LiveView,
         actions: EmergencyActions,
+        requests: Requests,
         feed: Feed,
         clock: Clock,
         metrics: Callable[[], bytes],
@@ -74,6 +75,7 @@ class Desk:
             eventlog=eventlog,
             live=live,
             actions=actions,
+            requests=requests,
             hub=self.hub,
             clock=clock,
             passwords=Passwords(),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import structlog
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
@@ -16,7 +17,7 @@ from gateway.desk.lockout import Lockout
 from gateway.desk.pages import Page
 from gateway.desk.passwords import Passwords
 from gateway.desk.payloads import BaseMap, State
-from gateway.desk.ports import EmergencyActions, LiveView
+from gateway.desk.ports import EmergencyActions, LiveView, Requests
 from gateway.errors import GatewayError
 from gateway.eventlog.audit import AuditEntry, Result
 from gateway.eventlog.store import EventLog
@@ -54,6 +55,7 @@ class Services:
     eventlog: EventLog
     live: LiveView
     actions: EmergencyActions
+    requests: Requests
     hub: Hub
     clock: Clock
     passwords: Passwords
@@ -99,6 +101,7 @@ def current_state(
     live: LiveView, sight: LinkSight, *, audit_ok: bool, base_map: BaseMap | None
 ) -> State:
     """Everything the page shows, as far as ``sight`` permits."""
+    is_viewer = sight == "none"
     return State(
         gateway=live.gateway(),
         audit_ok=audit_ok,
@@ -107,6 +110,8 @@ def current_state(
         sites=live.sites(),
         emergencies=open_emergencies(live),
         map=base_map,
+        commands=msgspec.UNSET if is_viewer else live.commands(),
+        possible=msgspec.UNSET if is_viewer else live.possible_commands(),
     )
 
 

@@ -4,7 +4,7 @@ The desk and the MQTT sink each see it through a protocol of their own (``desk.p
 ``sinks.mqtt_state.StateSource``), so that neither knows the other or the runtime.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -12,10 +12,11 @@ import msgspec
 from gateway.clock import Clock
 from gateway.incidents.book import EmergencyBook
 from gateway.model.emergency import Emergency
-from gateway.model.events import PositionFix
+from gateway.model.events import CommandVerb, PositionFix
 from gateway.model.identity import EventId
 from gateway.model.views import (
     ChannelView,
+    CommandView,
     GatewayView,
     LinkView,
     RejectedFrame,
@@ -26,6 +27,7 @@ from gateway.outbox.dispatcher import Dispatcher
 from gateway.outbox.store import Outbox
 from gateway.runtime.board import Board
 from gateway.runtime.counters import Counters
+from gateway.runtime.downlink import Downlink
 from gateway.runtime.health import Health, LoopLag, Resources, SinkHealth, memory_mib
 from gateway.runtime.supervisor import Supervisor
 from gateway.settings import SiteSettings
@@ -58,6 +60,8 @@ class Facts:
         site: SiteSettings,
         version: str,
         board: Board,
+        downlink: Downlink,
+        possible_commands: Mapping[str, Sequence[CommandVerb]],
         book: EmergencyBook,
         supervisor: Supervisor,
         outbox: Outbox,
@@ -68,6 +72,8 @@ class Facts:
         self._site = site
         self._version = version
         self._board = board
+        self._downlink = downlink
+        self._possible_commands = possible_commands
         self._book = book
         self._supervisor = supervisor
         self._outbox = outbox
@@ -135,6 +141,18 @@ class Facts:
     def emergency(self, emergency_id: EventId) -> Emergency | None:
         """One emergency."""
         return self._book.get(emergency_id)
+
+    def commands(self) -> list[CommandView]:
+        """Open commands to radios and the last that have ended, oldest first."""
+        return self._downlink.views()
+
+    def command(self, command_id: EventId) -> CommandView | None:
+        """One of them."""
+        return self._downlink.view(command_id)
+
+    def possible_commands(self) -> Mapping[str, Sequence[CommandVerb]]:
+        """By driver: which commands are switched on and known to it."""
+        return self._possible_commands
 
     def counters(self) -> Health:
         """Everything counted."""

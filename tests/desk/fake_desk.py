@@ -49,6 +49,8 @@ class FakeDesk:
         self.links: list[dict[str, Any]] = []
         self.sites: list[dict[str, Any]] = []
         self.emergencies: dict[str, dict[str, Any]] = {}
+        self.commands: dict[str, dict[str, Any]] = {}
+        self.possible: dict[str, list[str]] = {}
         self.base_map: dict[str, Any] | None = None
         self.gateway: dict[str, Any] = {"is_accepting": True}
         self.audit_ok = True
@@ -96,6 +98,29 @@ class FakeDesk:
         self.push("emergency", {"emergency": emergency})
         return emergency
 
+    def put_command(self, command_id: str, **facts: Any) -> dict[str, Any]:
+        """A command to a radio, or other facts of a known one, over the stream."""
+        known = self.commands.get(command_id, {})
+        command = {
+            "command_id": command_id,
+            "verb": "locate",
+            "by": "李明 via desk",
+            "state": "waiting",
+            "queued_at": ago(),
+            **known,
+            "changed_at": ago(),
+            **facts,
+        }
+        self.commands[command_id] = command
+        self.push("command", {"command": command})
+        return command
+
+    def ask(self, key: str, verb: str) -> dict[str, Any]:
+        """Queue a command, and tell every stream."""
+        radio_id = self.units[key]["radio_id"]
+        command_id = f"c{len(self.commands) + 1}"
+        return self.put_command(command_id, unit_id=key, radio_id=radio_id, verb=verb)
+
     def cut(self) -> None:
         """End every stream and refuse new ones."""
         self.is_cut = True
@@ -135,9 +160,11 @@ class FakeDesk:
             "sites": self.sites,
             "emergencies": [e for e in self.emergencies.values() if e["phase"] != "closed"],
             "map": {"kind": "geojson", "url": "/api/map"} if self.base_map else None,
+            "commands": list(self.commands.values()),
+            "possible": self.possible,
         }
         if self.roles == ["viewer"]:
-            del state["links"]
+            del state["links"], state["commands"], state["possible"]
         return state
 
     def act(self, emergency_id: str, verb: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -205,6 +232,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path.startswith("/api/emergencies/"):
             _, _, _, emergency_id, verb = self.path.split("/")
             self._json(200, self.desk.act(emergency_id, verb, body))
+        elif self.path.startswith("/api/units/"):
+            _, _, _, key, verb = self.path.split("/")
+            self._json(202, self.desk.ask(key, verb))
         elif self.path == "/api/sign-out":
             self.desk.is_signed_in = False
             self._json(200, {})

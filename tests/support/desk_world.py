@@ -11,15 +11,23 @@ import msgspec
 
 from gateway.clock import Clock, ManualClock
 from gateway.desk.server import Desk
-from gateway.errors import StoreError
+from gateway.errors import NotAllowedError, StoreError
 from gateway.eventlog.accounts import Account, Role, new_token
 from gateway.eventlog.store import EventLog
 from gateway.incidents.book import EmergencyBook
 from gateway.model.emergency import Emergency
-from gateway.model.events import EmergencyClosed, EmergencyTaken, Verdict
+from gateway.model.events import CommandVerb, EmergencyClosed, EmergencyTaken, Verdict
 from gateway.model.identity import EventId, RadioId, UnitId
 from gateway.model.quantities import Instant
-from gateway.model.views import GatewayView, LinkView, RejectedFrame, SiteView, UnitView
+from gateway.model.requests import Request, Verb
+from gateway.model.views import (
+    CommandView,
+    GatewayView,
+    LinkView,
+    RejectedFrame,
+    SiteView,
+    UnitView,
+)
 from gateway.runtime.bus import Bus
 from gateway.settings import DeskSettings
 from tests.support.desk_rows import raised, rows
@@ -57,6 +65,9 @@ class FakeGateway:
             )
         ]
         self.acts: list[tuple[str, str, str]] = []
+        self.command_views: dict[EventId, CommandView] = {}
+        self.asked: list[tuple[Verb, Request, str]] = []
+        self.refusal: str | None = None
         self._states: dict[EventId, Emergency] = {}
 
     def gateway(self) -> GatewayView:
@@ -100,6 +111,35 @@ class FakeGateway:
     def counters(self) -> msgspec.Struct:
         return Counted()
 
+    def commands(self) -> Sequence[CommandView]:
+        return list(self.command_views.values())
+
+    def command(self, command_id: EventId) -> CommandView | None:
+        return self.command_views.get(command_id)
+
+    def possible_commands(self) -> dict[str, list[CommandVerb]]:
+        return {"jt808": ["locate", "text"]}
+
+    async def answer(self, verb: Verb, request: Request, by: str) -> dict[str, object]:
+        self._fail_if_told()
+        if self.refusal is not None:
+            raise NotAllowedError(self.refusal)
+        command_id = EventId(f"{len(self.asked) + 1:032x}")
+        self.asked.append((verb, request, by))
+        self.command_views[command_id] = CommandView(
+            command_id=command_id,
+            verb=verb,  # type: ignore[arg-type]
+            radio_id=request.radio_id or RadioId("pdt:80020200"),
+            unit_id=request.unit_id,
+            by=by,
+            state="waiting",
+            queued_at=self.clock.now(),
+            changed_at=self.clock.now(),
+            expires_at=self.clock.now(),
+        )
+        self.bus.publish("command", command_id)
+        return {"command_id": command_id}
+
     async def take(self, emergency_id: str, by: str) -> None:
         self._fail_if_told()
         event = EmergencyTaken(
@@ -126,7 +166,7 @@ class FakeGateway:
         self._changed(state)
         return state.emergency_id
 
-    def move(self, key: str, lat_deg: float = 22.99) -> None:
+    def move(self, key: str, lat_deg: float = 22.99, *, is_test: bool = False) -> None:
         """A unit has a new fix."""
         self.unit_views[key] = UnitView(
             unit_id=UnitId(key),
@@ -137,6 +177,7 @@ class FakeGateway:
             lat_deg=lat_deg,
             lon_deg=113.88,
             fix_at=self.clock.now(),
+            is_test=is_test,
         )
         self.bus.publish("unit", key)
 
@@ -238,6 +279,7 @@ async def world(
         eventlog=log,
         live=gateway,
         actions=gateway,
+        requests=gateway,
         feed=gateway.bus,
         clock=clock,
         metrics=lambda: b"pdt_up 1\n",

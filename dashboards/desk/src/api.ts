@@ -10,6 +10,8 @@ export type TeamKind = "stationed" | "mobile" | "area" | "village" | "watch" | "
 export type EmergencyKind = "alarm" | "call" | "man_down" | "lone_worker" | "vehicle";
 export type Phase = "open" | "taken" | "closed";
 export type Verdict = "true" | "false" | "drill";
+export type CommandVerb = "locate" | "track" | "text" | "check" | "emergency_stop";
+export type CommandState = "waiting" | "sent" | "delivered" | "refused" | "timed_out" | "expired";
 export type LinkState = "connecting" | "up" | "silent" | "down";
 
 /** RFC 3339, UTC. */
@@ -73,8 +75,24 @@ export interface Unit {
   link_id?: string;
   driver?: string;
   has_emergency?: boolean;
+  is_test?: boolean;
   doubt?: string;
 }
+
+export interface Command {
+  command_id: string;
+  verb: CommandVerb;
+  radio_id: string;
+  unit_id?: string;
+  by: string;
+  state: CommandState;
+  queued_at: Instant;
+  changed_at: Instant;
+  why?: string;
+}
+
+/** By driver: the commands that are switched on and known to it. */
+export type Possible = Record<string, CommandVerb[]>;
 
 export interface Link {
   link_id: string;
@@ -139,6 +157,9 @@ export interface Snapshot {
   sites: KeySite[];
   emergencies: Emergency[];
   map: BaseMap | null;
+  /** Absent for a viewer, as `possible`. */
+  commands?: Command[];
+  possible?: Possible;
 }
 
 /** The gateway's messages on the event stream, by name. */
@@ -147,6 +168,7 @@ export interface Messages {
   units: { units: Unit[] };
   emergency: { emergency: Emergency };
   links: { links: Link[] };
+  command: { command: Command };
   gateway: { gateway: Gateway; audit_ok: boolean };
   heartbeat: { now: Instant };
   bye: { why: string };
@@ -224,6 +246,12 @@ export const api = {
     post<Emergency>(
       `/api/emergencies/${encodeURIComponent(id)}/close`,
       note ? { verdict, note } : { verdict },
+      me.csrf_token,
+    ),
+  command: (me: SignedIn, key: string, verb: CommandVerb, body: string) =>
+    post<Command>(
+      `/api/units/${encodeURIComponent(key)}/${verb}`,
+      verb === "text" ? { body } : {},
       me.csrf_token,
     ),
   /** Where a unit or a radio has been since `from`. */

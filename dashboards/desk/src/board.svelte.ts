@@ -1,6 +1,17 @@
 /** The one store: everything the event stream says, ready to be shown. */
 
-import type { BaseMap, Emergency, Gateway, KeySite, Link, MessageName, Messages, Unit } from "./api";
+import type {
+  BaseMap,
+  Command,
+  Emergency,
+  Gateway,
+  KeySite,
+  Link,
+  MessageName,
+  Messages,
+  Possible,
+  Unit,
+} from "./api";
 import type { Point } from "./lib/geo";
 import { instantMs } from "./lib/time";
 import { keyOf, numberOf, placeOf } from "./units";
@@ -12,6 +23,7 @@ const SILENCE_MS = 5_000; // the gateway speaks at least every 2 s; three more f
 const TRAIL_MS = 10 * 60_000;
 const TRAIL_POINTS = 300;
 const TRAILS = 2_000; // more units than that have trails from the gateway's history alone
+const COMMANDS_KEPT = 1_000;
 const CLOSED_KEPT = 500; // ids of closed emergencies, so that a late message revives none
 
 export interface TrailPoint extends Point {
@@ -27,6 +39,9 @@ export class Board {
   /** Open and taken ones, newest first. */
   emergencies = $state.raw<readonly Emergency[]>([]);
   map = $state.raw<BaseMap | null>(null);
+  /** Commands to radios, newest first. */
+  commands = $state.raw<readonly Command[]>([]);
+  possible = $state.raw<Possible>({});
 
   /** The gateway's clock, milliseconds since 1970; moves twice a second. */
   nowMs = $state(Date.now());
@@ -64,6 +79,7 @@ export class Board {
       units: (said) => this.#putUnits(said.units),
       emergency: (said) => this.putEmergency(said.emergency),
       links: (said) => this.#putLinks(said.links),
+      command: (said) => this.putCommand(said.command),
       gateway: (said) => {
         this.#setClock(said.gateway.now);
         this.gateway = said.gateway;
@@ -88,6 +104,21 @@ export class Board {
     this.emergencies = newestFirst(
       emergency.phase === "closed" ? others : [...others, emergency],
     );
+  }
+
+  /** A new state of a command, from the stream or as the answer to our own request. */
+  putCommand(command: Command): void {
+    const known = this.commands.find((each) => each.command_id === command.command_id);
+    if (known && isEnded(known)) return; // the stream was faster than the answer
+    const others = this.commands.filter((each) => each.command_id !== command.command_id);
+    this.commands = [command, ...others].slice(0, COMMANDS_KEPT);
+  }
+
+  /** What was asked of a unit, whichever of its radios it was, the newest first. */
+  commandsOf(unit: Unit): readonly Command[] {
+    return this.commands
+      .filter((each) => each.radio_id === unit.radio_id || (each.unit_id !== undefined && each.unit_id === unit.unit_id))
+      .sort((a, b) => (instantMs(b.queued_at) ?? 0) - (instantMs(a.queued_at) ?? 0));
   }
 
   unitOf(emergency: Emergency): Unit | undefined {
@@ -123,6 +154,8 @@ export class Board {
     this.sites = said.sites;
     this.emergencies = newestFirst(said.emergencies.filter((each) => each.phase !== "closed"));
     if (said.map?.url !== this.map?.url) this.map = said.map;
+    this.commands = [...(said.commands ?? [])].reverse();
+    this.possible = said.possible ?? {};
     this.#closed.clear();
     this.#gather(new Map());
     this.#putUnits(said.units);
@@ -188,6 +221,10 @@ export class Board {
     this.quietS = Math.floor(quiet / 1000);
     this.isOld = quiet > (this.connected ? SILENCE_MS : QUIET_MS);
   }
+}
+
+function isEnded(command: Command): boolean {
+  return command.state !== "waiting" && command.state !== "sent";
 }
 
 function newestFirst(emergencies: readonly Emergency[]): Emergency[] {

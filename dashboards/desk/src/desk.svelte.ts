@@ -1,13 +1,22 @@
 /** What the operator does: who is signed in, what is selected, taking, closing, sound, keys. */
 
-import { ApiError, api, type Emergency, type Me, type SignedIn, type Verdict } from "./api";
+import {
+  ApiError,
+  api,
+  type CommandVerb,
+  type Emergency,
+  type Me,
+  type SignedIn,
+  type Unit,
+  type Verdict,
+} from "./api";
 import { Board } from "./board.svelte";
 import { say } from "./lang.svelte";
 import { Siren, type SoundState } from "./lib/sound";
 import { instantMs } from "./lib/time";
 import type { Point } from "./lib/geo";
 import { openStream } from "./stream";
-import { emergencyPlace, placeOf } from "./units";
+import { emergencyPlace, keyOf, placeOf } from "./units";
 
 /** What the map can be asked to do by the rest of the page. */
 export interface MapHandle {
@@ -121,6 +130,17 @@ export class Desk {
     return done;
   }
 
+  /** Dispatchers ask every radio, technicians those of the workshop. */
+  mayCommand(unit: Unit): boolean {
+    const roles = this.me?.roles ?? [];
+    return !this.isWall && (roles.includes("dispatcher") || (roles.includes("technician") && unit.is_test === true));
+  }
+
+  /** Ask a radio for something; throws the gateway's refusal. */
+  async command(unit: Unit, verb: CommandVerb, body: string): Promise<void> {
+    if (this.me) this.board.putCommand(await api.command(this.me, keyOf(unit), verb, body));
+  }
+
   goTo(emergency: Emergency): void {
     const unit = this.board.unitOf(emergency);
     const place = emergencyPlace(emergency, unit);
@@ -188,6 +208,7 @@ export function explain(error: unknown): string {
     case "locked":
       return say("errorLocked", { n: Math.max(1, Math.ceil((error.retryAfterS ?? 60) / 60)) });
     case "not_allowed":
+    case "only_test_radios":
     case "invalid":
     case "not_found":
       return error.detail || say("errorServer", { status: error.status });

@@ -7,6 +7,7 @@ const NAMES: readonly MessageName[] = [
   "units",
   "emergency",
   "links",
+  "command",
   "gateway",
   "heartbeat",
   "bye",
