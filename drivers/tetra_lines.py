@@ -135,13 +135,9 @@ def read_header(body: str) -> Header:
 
 
 def identity(text: str) -> RadioId | None:
-    """``tetra:4470001`` of a short or a full number; None where there is none; WireError."""
-    if not text:
-        return None
+    """``tetra:4470001`` of a short or a full number; None for what is no TETRA number."""
     number = int(text[-ADDRESS_DIGITS:]) if text.isascii() and text.isdecimal() else 0
-    if not 0 < number <= MOST_ADDRESS:
-        raise WireError(f"identity {text[:40]!r} is no TETRA number")
-    return radio_id("tetra", number)
+    return radio_id("tetra", number) if 0 < number <= MOST_ADDRESS else None
 
 
 def check_length(digits: str, bits: int) -> None:
