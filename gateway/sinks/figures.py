@@ -226,7 +226,8 @@ def unit_line(site: str, view: UnitView, trail: int | None, at: Instant) -> str 
         "name": view.unit_name or view.unit_id or view.radio_id,
         "team_name": view.team_name,
         "team_kind": view.team_kind,
-        "heard_s": _age_s(view.heard_at, at),
+        # never heard: not since this gateway began to listen
+        "heard_s": _since(view.heard_at or view.state_since, at),
         "fix_s": _age_s(view.fix_received_at, at),
         "speed_mps": real(view.speed_mps),
         "course_deg": real(view.course_deg),

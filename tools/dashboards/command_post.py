@@ -1,7 +1,10 @@
 """The wall of the command post: who needs help, where everybody is, whether to believe it."""
 
+from grafana_foundation_sdk.models import common
+
 from tools.dashboards.maps import PALETTE, alarm_style, points, town_map, unit_style, way
 from tools.dashboards.panels import (
+    AGE,
     BLUE,
     GREEN,
     GREY,
@@ -78,7 +81,7 @@ def _numbers(t: Say) -> list[object]:
             Box(4, 0, 4, 5),
             table(newest([("emergencies_waiting_s", "s")], "gateway")),
             steps((0, GREEN), (1, ORANGE), (WAIT_S, RED)),
-            unit="s",
+            unit=AGE,
             size=64,
         ),
         big(
@@ -138,7 +141,7 @@ def _map(t: Say) -> object:
             f" emergencies. Lines: the last 15 minutes of units in one, {TRAILS} at most."
             " The view is yours: a refresh does not move it.",
         ),
-        Box(0, 5, 16, 18),
+        Box(0, 5, 16, 15),
         [table(UNITS_NOW), table(OPEN_NOW), *(table(trail(n + 1)) for n in range(TRAILS))],
         [
             *(
@@ -158,13 +161,14 @@ def _emergencies(t: Say) -> list[object]:
         big(
             t("未结案报警", "open emergencies"),
             t("单位与报警后经过的时间", "the unit, and how long ago"),
-            Box(16, 5, 8, 6),
+            Box(16, 5, 8, 5),
             table(OPEN_NOW),
             steps((0, ORANGE), (WAIT_S, RED)),
-            unit="s",
+            unit=AGE,
             empty=t("无", "none"),
-            size=40,
+            size=None,
         )
+        .orientation(common.VizOrientation.AUTO)
         .display_name("${__data.fields.name}")
         .transformations(only({"name": "name", "open_s": "open_s"}))
         .reduce_options(each_row("/^open_s$/", 6))
@@ -181,7 +185,7 @@ def _emergencies(t: Say) -> list[object]:
     listed = rows(
         t("报警明细", "emergencies in detail"),
         t("每台电台一行，未接警的优先", "one line a radio, not taken first"),
-        Box(16, 11, 8, 6),
+        Box(16, 10, 8, 5),
         [table(OPEN_NOW)],
         columns,
         sort=("open_s", True),
@@ -191,7 +195,7 @@ def _emergencies(t: Say) -> list[object]:
     listed = column(listed, columns["is_drill"], mappings=yes_no(t))
     phases = {"open": (t("未接警", "not taken"), RED), "taken": (t("处置中", "taken"), ORANGE)}
     listed = column(listed, columns["phase"], mappings=phases)
-    return [tiles, column(listed, columns["open_s"], unit="s")]
+    return [tiles, column(listed, columns["open_s"], unit=AGE)]
 
 
 def _teams(t: Say) -> object:
@@ -201,7 +205,7 @@ def _teams(t: Say) -> object:
     panel = bars(
         t("各队状态", "teams"),
         t("每队各状态的单位数", "how many of each team are in which state"),
-        Box(16, 17, 8, 6),
+        Box(16, 15, 8, 5),
         [table(f'SELECT {chosen} FROM "radio_status" WHERE {NOW} AND {SITE} GROUP BY "team"')],
         "team",
         stacked=True,
@@ -223,22 +227,22 @@ def _health(t: Say) -> list[object]:
                 "有效定位；突然下降说明信道或网关有问题",
                 "valid ones; a sudden fall means trouble on the channel or in the gateway",
             ),
-            Box(0, 23, 12, 6),
+            Box(0, 20, 12, 5),
             [series(counted, t("定位", "fixes"))],
             interval="1m",
         ),
         big(
             t("最旧定位", "oldest fix"),
             t("在网单位中最旧的定位", "the oldest among units on air"),
-            Box(12, 23, 4, 6),
+            Box(12, 20, 4, 5),
             table(newest([("fix_oldest_s", "s")], "gateway")),
             steps((0, GREEN), (60, YELLOW), (300, RED)),
-            unit="s",
+            unit=AGE,
         ),
         big(
             t("断开或静默的链路", "links down or silent"),
             t("详见链路页面", "see the links dashboard"),
-            Box(16, 23, 4, 6),
+            Box(16, 20, 4, 5),
             table(
                 'SELECT last("links_down") + last("links_silent") AS "n" FROM "gateway"'
                 f" WHERE {NOW} AND {SITE}"
@@ -251,9 +255,9 @@ def _health(t: Say) -> list[object]:
                 "最慢的一路（消息代理、时序库、席位日志）落后多少",
                 "how far the slowest of broker, time series and desk log is behind",
             ),
-            Box(20, 23, 4, 6),
+            Box(20, 20, 4, 5),
             table(newest([("sinks_oldest_age_s", "s")], "gateway")),
             steps((0, GREEN), (30, YELLOW), (300, RED)),
-            unit="s",
+            unit=AGE,
         ),
     ]

@@ -4,6 +4,7 @@ from grafana_foundation_sdk.models.dashboard import DataTransformerConfig
 
 from tools.dashboards.maps import alarm_style, heat, points, town_map
 from tools.dashboards.panels import (
+    AGE,
     BLUE,
     GREEN,
     ORANGE,
@@ -66,7 +67,7 @@ def _numbers(t: Say) -> list[object]:
             Box(4, 0, 5, 4),
             number('median("take_s")', "s"),
             take_steps,
-            unit="s",
+            unit=AGE,
         ),
         big(
             t("接警用时（最长）", "time to take, worst"),
@@ -74,7 +75,7 @@ def _numbers(t: Say) -> list[object]:
             Box(9, 0, 5, 4),
             number('max("take_s")', "s"),
             take_steps,
-            unit="s",
+            unit=AGE,
         ),
         big(
             t("结案用时（中位）", "time to close, median"),
@@ -82,7 +83,7 @@ def _numbers(t: Say) -> list[object]:
             Box(14, 0, 5, 4),
             number('median("close_s")', "s"),
             steps((0, GREEN), (900, YELLOW), (LATE_CLOSE_S, RED)),
-            unit="s",
+            unit=AGE,
         ),
         big(
             t("误报率", "false alarms"),
@@ -232,5 +233,5 @@ def _list(t: Say) -> object:
     listed = column(listed, columns["verdict"], mappings=verdicts)
     listed = column(listed, columns["is_drill"], mappings=yes_no(t))
     late = step_values((None, "transparent"), (LATE_TAKE_S, RED))
-    listed = column(listed, columns["take_s"], unit="s", thresholds=late)
-    return column(listed, columns["close_s"], unit="s")
+    listed = column(listed, columns["take_s"], unit=AGE, thresholds=late)
+    return column(listed, columns["close_s"], unit=AGE)

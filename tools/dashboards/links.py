@@ -5,6 +5,7 @@ from grafana_foundation_sdk.builders import statetimeline
 from grafana_foundation_sdk.models import common, dashboard
 
 from tools.dashboards.panels import (
+    AGE,
     GREEN,
     ORANGE,
     RED,
@@ -78,7 +79,7 @@ def _numbers(t: Say) -> list[object]:
             Box(12, 0, 4, 4),
             table(newest([("sinks_oldest_age_s", "s")], "gateway")),
             steps((0, GREEN), (30, YELLOW), (300, RED)),
-            unit="s",
+            unit=AGE,
         ),
         big(
             t("账目差", "balance"),
@@ -130,9 +131,9 @@ def _list(t: Say) -> object:
         sort=("state_code", True),
     )
     listed = column(listed, columns["state_code"], mappings=link_states(t))
-    listed = column(listed, columns["state_s"], unit="s")
+    listed = column(listed, columns["state_s"], unit=AGE)
     quiet = step_values((None, "transparent"), (60, YELLOW), (600, RED))
-    return column(listed, columns["quiet_s"], unit="s", thresholds=quiet)
+    return column(listed, columns["quiet_s"], unit=AGE, thresholds=quiet)
 
 
 def _timeline(t: Say) -> object:
@@ -144,7 +145,7 @@ def _timeline(t: Say) -> object:
         .grid_pos(Box(14, 4, 10, 10).grid)
         .datasource(SOURCE)
         .targets(targets(asked))
-        .interval("10s")
+        .interval("30s")  # a link is written every ten seconds
         .mappings(words(link_states(t)))
         .color_scheme(builders.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))
         .thresholds(steps((0, GREEN), (1, YELLOW), (2, ORANGE), (3, RED)))

@@ -37,7 +37,7 @@ from tools.dashboards.queries import SOURCE, InfluxQuery, targets
 Say = Callable[[str, str], str]  # Chinese, English: the one of this dashboard
 Link = tuple[str, str]  # title, address
 GREEN, YELLOW, ORANGE, RED, GREY, BLUE = "green", "yellow", "orange", "red", "#7b8087", "blue"
-UIDS = ("pdt-command-post", "pdt-emergencies", "pdt-radios", "pdt-links", "pdt-unit-history")
+AGE = "dthms"  # 00:01:30, where "s" would round to two minutes
 
 
 class Box(NamedTuple):
@@ -131,10 +131,13 @@ def big(
     *,
     unit: str = "short",
     empty: str = "–",
-    size: int = 64,
+    size: int | None = 64,
     mappings: list[ValueMapping] | None = None,
 ) -> Any:
-    """Numbers to be read across a room, coloured as a whole."""
+    """Numbers to be read across a room, coloured as a whole; without ``size`` as big as fits."""
+    text = common_builders.VizTextDisplayOptions()
+    if size is not None:
+        text = text.value_size(size).title_size(28)
     reduce_options = common_builders.ReduceDataOptions().calcs(["lastNotNull"]).fields("")
     return (
         stat.Panel()
@@ -152,7 +155,7 @@ def big(
         .color_mode(common.BigValueColorMode.BACKGROUND)
         .graph_mode(common.BigValueGraphMode.NONE)
         .text_mode(common.BigValueTextMode.AUTO)
-        .text(common_builders.VizTextDisplayOptions().value_size(size).title_size(22))
+        .text(text)
         .reduce_options(reduce_options)
         .orientation(common.VizOrientation.VERTICAL)
     )
@@ -211,7 +214,6 @@ def column(
     unit: str = "",
     thresholds: dict[str, Any] | None = None,
     mappings: Mapping[str, tuple[str, str]] | None = None,
-    width: int = 0,
     links: Sequence[Link] = (),
 ) -> Any:
     """How one column of a table looks."""
@@ -225,11 +227,9 @@ def column(
             DynamicConfigValue("thresholds", thresholds),
             DynamicConfigValue("color", {"mode": "thresholds"}),
         ]
-    if thresholds is not None or mappings is not None:
+    if panel.build().type_val == "table" and (thresholds is not None or mappings is not None):
         cell = {"type": "color-background", "mode": "basic"}
         properties.append(DynamicConfigValue("custom.cellOptions", cell))
-    if width:
-        properties.append(DynamicConfigValue("custom.width", width))
     if links:
         addresses = [{"title": title, "url": url} for title, url in links]
         properties.append(DynamicConfigValue("links", addresses))
@@ -406,6 +406,7 @@ class Frame:
             .values(listed)
             .options(options)
             .current(options[0])
+            .allow_custom_value(False)
             .multi(False)
             .include_all(False)
         )

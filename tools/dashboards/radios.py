@@ -3,6 +3,7 @@
 from grafana_foundation_sdk.models.dashboard import DataTransformerConfig
 
 from tools.dashboards.panels import (
+    AGE,
     GREEN,
     GREY,
     ORANGE,
@@ -118,8 +119,8 @@ def _list(t: Say) -> object:
     )
     listed = column(listed, columns["state_code"], mappings=unit_states(t))
     age = step_values((None, "transparent"), (60, YELLOW), (600, RED))
-    listed = column(listed, columns["heard_s"], unit="s", thresholds=age)
-    listed = column(listed, columns["fix_s"], unit="s", thresholds=age)
+    listed = column(listed, columns["heard_s"], unit=AGE, thresholds=age)
+    listed = column(listed, columns["fix_s"], unit=AGE, thresholds=age)
     good = step_values((None, RED), (0.4, ORANGE), (0.8, GREEN))
     listed = column(listed, columns["fix_share"], unit="percentunit", thresholds=good)
     battery = step_values((None, RED), (20, YELLOW), (40, GREEN))

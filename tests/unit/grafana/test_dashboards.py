@@ -300,6 +300,13 @@ def test_the_top_row_of_the_wall_is_big() -> None:
         assert panel["options"]["text"]["valueSize"] >= 40
 
 
+def test_the_wall_fits_a_screen_of_1080_lines_without_scrolling() -> None:
+    """A row of the grid is 30 pixels and 8 between; the row of variables takes some 60."""
+    panels = DASHBOARDS["pdt-command-post"]["panels"]
+    rows = max(p["gridPos"]["y"] + p["gridPos"]["h"] for p in panels)
+    assert rows * 38 + 60 <= 1080
+
+
 def test_no_number_is_green_when_there_is_none() -> None:
     """A gateway that is dead must not look like a quiet night."""
     for uid in DASHBOARDS:
