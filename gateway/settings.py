@@ -9,7 +9,7 @@ import ipaddress
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -310,6 +310,9 @@ def _explain(message: str, document: object, kind: type[Any]) -> str:
     if text.startswith("Invalid value"):
         choices = ", ".join(sorted(_tags(kind)))
         return f"{key}: {found!r} is wrong; one of {choices}"
+    if text.startswith("Invalid enum value"):
+        choices = ", ".join(map(str, _choices(kind, key.rpartition(".")[2])))
+        return f"{key}: {found!r} is wrong; one of {choices}"
     return f"{key or 'file'}: {found!r} is wrong; {text[:1].lower()}{text[1:]}"
 
 
@@ -343,6 +346,19 @@ def _tags(kind: object, seen: set[object] | None = None) -> set[str]:
     for inner in get_args(kind):
         tags |= _tags(inner, seen)
     return tags
+
+
+def _choices(kind: object, name: str) -> list[object]:
+    """What the keys called ``name`` inside ``kind`` may be, where that is a list of words."""
+    found: list[object] = []
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        for field in msgspec.structs.fields(kind):
+            if field.encode_name == name and get_origin(field.type) is Literal:
+                found += get_args(field.type)
+            found += _choices(field.type, name)
+    for inner in get_args(kind):
+        found += _choices(inner, name)
+    return list(dict.fromkeys(found))
 
 
 def _known_keys(kind: object, seen: set[object] | None = None) -> set[str]:

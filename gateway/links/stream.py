@@ -13,7 +13,7 @@ from gateway.links.base import LinkHost, PeerHandler
 from gateway.links.reasons import reason
 
 READ_BYTES = 16 * 1024  # a peer's bytes that wait here; then reading pauses
-TURN_BYTES = 4 * 1024  # handed on before the others have their turn: some 250 frames, a few ms
+TURN_BYTES = 1024  # handed on before the others have their turn: some 10 frames, a millisecond
 WRITE_BYTES = 256 * 1024  # unsent bytes; a peer that lets more pile up does not read
 LINGER_S = 2.0  # what is unsent when we hang up may take so long
 RELEASE_S = 5.0  # a driver of the system that takes longer to close is left behind

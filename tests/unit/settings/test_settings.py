@@ -40,6 +40,8 @@ def test_a_link_is_read_by_its_transport(tmp_path: Path) -> None:
         ("", ["site", "is missing"]),
         ("[site]\n", ["site.id", "is missing"]),
         ('[site]\nid = "a b"\n', ["site.id", "'a b'", "letters, digits"]),
+        (SITE + "[mqtt]\nfix_qos = 3\n", ["mqtt.fix_qos", "3 is wrong", "one of 0, 1"]),
+        (SITE + "[influx]\napi = '3'\n", ["influx.api", "'3' is wrong", "one of 1, 2"]),
         (SITE + "[mqtt]\nhosst = 'x'\n", ["mqtt.hosst", "no such key", "did you mean 'host'"]),
         (SITE + "[mqtt]\nport = 'x'\n", ["mqtt.port", "'x'", "expected `int`, got `str`"]),
         (SITE + "[mqtt]\nport = 70000\n", ["mqtt.port", "65535"]),
