@@ -172,7 +172,7 @@ def _frame(plain: bytes) -> Iterator[Field]:
             yield row._replace(value="")
             yield from _attributes(attributes, len(plain) - start - 1)
         elif row.name.endswith(".phone"):
-            yield row._replace(value=row.raw.lstrip("0") or "0")
+            yield row._replace(value=_subscriber(row.raw))
         else:
             yield row
     if attributes & SPLIT_BIT:
@@ -188,6 +188,19 @@ def _frame(plain: bytes) -> Iterator[Field]:
     problem = "" if check == plain[-1] else f"should be {check:02X}"
     at = str(HEADER_AT + len(plain) - 1)
     yield Field(at, plain[-1:].hex(), "check byte", "" if problem else "fits", problem)
+
+
+def _subscriber(digits: str) -> str:
+    """A number as people write it; some terminals put a binary IMEI without its last digit there.
+
+    The last digit of an IMEI is such that all digits, every second one doubled, add up to tens.
+    """
+    if digits.isdecimal():
+        return digits.lstrip("0") or "0"
+    imei = f"{int(digits, 16):014d}"
+    doubled = (str(int(digit) * 2) if at % 2 else digit for at, digit in enumerate(imei))
+    total = sum(int(digit) for digit in "".join(doubled))
+    return f"IMEI {imei}{-total % 10}"
 
 
 def _attributes(attributes: int, have: int) -> Iterator[Field]:

@@ -100,6 +100,12 @@ def test_bytes_that_are_no_frame_have_one_row() -> None:
     assert only.problem == "no delimiter 7E"
 
 
+def test_a_number_that_is_an_imei_is_told_with_its_check_digit() -> None:
+    """49015420323751 is the specification's example; its check digit is 8."""
+    rows = explain(encode(Frame(0x0002, f"{49015420323751:012x}", 1, b"")))
+    assert by_name(rows)["Header2013.phone"].value == "IMEI 490154203237518"
+
+
 def test_noise_before_a_frame_is_shown_and_passed_over() -> None:
     rows = explain(b"\r\n" + bytes.fromhex(SOS))
     assert rows[0] == Field("-", "0d0a", "before the frame", "passed over")
