@@ -359,3 +359,15 @@ def test_ports_of_a_peer_that_is_gone_are_forgotten() -> None:
     reach.gone(places)
     assert reach._ports == {}
     reach.gone(Peer("alone"))
+
+
+def test_a_second_answer_while_the_end_is_on_its_way_to_the_disk_makes_no_second_end() -> None:
+    place, peer = Place(), Peer()
+    place.downlink.heard(RADIO, peer)
+    place.submit()
+    place.disk.mood = "blocks"
+    place.answer(peer.sent[0])
+    place.answer(peer.sent[0], "refused", "changed its mind")
+    place.pass_time(100)
+    place.disk.settle()
+    assert place.ends() == [("delivered", "")]
