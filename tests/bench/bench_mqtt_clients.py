@@ -4,6 +4,12 @@
 each way of publishing the same retained fixes, the median of three runs with its smallest and
 largest, and the processor time of this process for one message. The broker takes its share of the
 machine in every row.
+
+gmqtt is measured where it can be imported. It is no dependency, since its wheel brings a package
+named ``tests`` that hides ours; for a measurement put it beside the environment, without that:
+
+    .venv/bin/python -m pip install --no-deps --target build/gmqtt gmqtt && rm -r build/gmqtt/tests
+    PYTHONPATH=build/gmqtt .venv/bin/python -m tests.bench.bench_mqtt_clients
 """
 
 import asyncio
@@ -31,6 +37,12 @@ from gateway.sinks.mqtt import MqttSink
 from gateway.sinks.mqtt_client import Message, MqttClient, MqttOptions
 from tests.support.mosquitto import Mosquitto
 from tests.support.sink_rows import BASE, States, fix, loaded, row, running
+
+try:
+    import gmqtt
+    from gmqtt.storage import PersistentStorage
+except ImportError:
+    gmqtt, PersistentStorage = None, object  # see the module's docstring
 
 RUNS = 3
 WINDOW = 200
@@ -179,6 +191,94 @@ async def with_paho_socket(port: int, rows: list[Row], protocol: str) -> Run:
     return meter.of(len(rows))
 
 
+class Unacknowledged(PersistentStorage):
+    """Where gmqtt keeps what is not acknowledged: the one place where it tells of a PUBACK."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting = 0
+        self.room = asyncio.Event()
+
+    def push_message(self, mid: int, raw_package: bytes) -> None:
+        """A publish was sent."""
+        super().push_message(mid, raw_package)
+        self.waiting += 1
+
+    def remove_message_by_mid(self, mid: int) -> None:
+        """It was acknowledged, or refused: gmqtt does not read which."""
+        super().remove_message_by_mid(mid)
+        self.waiting -= 1
+        self.room.set()
+
+
+async def with_gmqtt(port: int, rows: list[Row], protocol: str) -> Run:
+    """gmqtt, with a window of our own around its storage."""
+    storage = Unacknowledged()
+    client = gmqtt.Client("gmqtt", persistent_storage=storage)
+    version = gmqtt.constants.MQTTv50 if protocol == "5" else gmqtt.constants.MQTTv311
+    await client.connect("127.0.0.1", port, version=version)
+
+    async def until_below(most: int) -> None:
+        while storage.waiting >= most:
+            storage.room.clear()
+            await storage.room.wait()
+
+    with Meter() as meter:
+        for one in rows:
+            await until_below(WINDOW)
+            client.publish(topic_of(one), one.payload, qos=1, retain=True)
+        await until_below(1)
+    await client.disconnect()
+    return meter.of(len(rows))
+
+
+class Bare(asyncio.Protocol):
+    """As little MQTT 3.1.1 as publishes: what any client could reach at best."""
+
+    CONNECT = b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04bare"
+
+    def __init__(self) -> None:
+        self.acknowledged = -1  # the CONNACK is four bytes, too
+        self._bytes = 0
+        self.news = asyncio.Event()
+
+    def data_received(self, data: bytes) -> None:
+        """Every answer is four bytes long."""
+        self._bytes += len(data)
+        self.acknowledged = self._bytes // 4 - 1
+        self.news.set()
+
+    async def until(self, count: int) -> None:
+        """Wait for so many acknowledgements."""
+        while self.acknowledged < count:
+            self.news.clear()
+            await self.news.wait()
+
+
+def publish_packet(one: Row, number: int) -> bytes:
+    """QoS 1, retained; the packet id goes round below 65,536."""
+    topic = topic_of(one).encode()
+    body = len(topic).to_bytes(2, "big") + topic + (number % 65_535 + 1).to_bytes(2, "big")
+    body += one.payload
+    return b"\x33" + bytes([len(body) % 128 | 128, len(body) // 128]) + body
+
+
+async def with_bare_protocol(port: int, rows: list[Row], _protocol: str) -> Run:
+    """A protocol of our own that knows five packets; what it leaves out is most of MQTT."""
+    loop = asyncio.get_running_loop()
+    transport, bare = await loop.create_connection(Bare, "127.0.0.1", port)
+    transport.write(bare.CONNECT)
+    await bare.until(0)
+    with Meter() as meter:
+        for first in range(0, len(rows), WINDOW // 2):
+            await bare.until(first - WINDOW // 2)
+            part = enumerate(rows[first : first + WINDOW // 2], first)
+            transport.write(b"".join(publish_packet(one, number) for number, one in part))
+        await bare.until(len(rows))
+    transport.close()
+    return meter.of(len(rows))
+
+
 async def with_our_client(port: int, rows: list[Row], protocol: str) -> Run:
     """``MqttClient``: paho over asyncio's connection, one batch after another."""
     options = MqttOptions(
@@ -219,6 +319,8 @@ WAYS: dict[str, Way] = {
     "aiomqtt, a task for each message": with_aiomqtt,
     "paho, its own thread, window 50": with_paho_thread,
     "paho, its socket on the event loop": with_paho_socket,
+    **({"gmqtt": with_gmqtt} if gmqtt is not None else {}),
+    "a bare protocol, 3.1.1 only": with_bare_protocol,
     "MqttClient.publish_batch": with_our_client,
     "MqttSink.deliver, 500 rows a batch": with_our_sink,
 }
@@ -232,6 +334,7 @@ def spread(values: list[float]) -> str:
 def main(count: int) -> None:
     """Measure every way and print the table."""
     logging.getLogger("mqtt").setLevel(logging.ERROR)  # aiomqtt warns of each waiting publish
+    logging.getLogger("gmqtt").setLevel(logging.ERROR)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(30))
     rows = [row(seq, fix(seq % UNITS, seq)) for seq in range(count)]
     size = len(to_json(rows[0].event))
