@@ -82,7 +82,10 @@ port = {port}
 user = "gateway"
 password_file = "gateway.password"
 ca_file = "config/certs/ca.crt"
-requests = ["emergency/take", "emergency/close"]
+requests = ["text", "emergency/take", "emergency/close"]
+[commands]
+enabled = true
+allow = ["text"]
 """
 
 
@@ -125,7 +128,7 @@ async def heard(listener: Listener, condition: Callable[[], bool], what: str) ->
     await asyncio.to_thread(listener.wait_for, lambda _: condition(), what)
 
 
-async def ask(desk: Listener, verb: str, **request: str) -> dict[str, Any]:
+async def ask(desk: Listener, verb: str, **request: Any) -> dict[str, Any]:
     """Ask as the desk, and wait for the answer to this very request."""
     request["transaction"] = f"t-{verb}"
     await asyncio.to_thread(desk.publish, TOPICS.request(verb), json.dumps(request).encode())
@@ -193,6 +196,9 @@ async def read_and_answer(town: Town, desk: Listener) -> None:
     state = json.loads(desk.on(states["plaza-1"])[-1].payload)
     assert (state["phase"], state["unit_name"], state["verified"]) == ("open", "广场01", True)
     assert abs(state["fix"]["lat_deg"] - HERE[0]) < 1e-5
+    sent = await ask(desk, "text", unit_id="plaza-1", body="支援已出发", by="李明", wait_s=10)
+    assert sent["status"] == "ok", sent
+    assert town.terminal.texts == ("支援已出发",)
     own = {"emergency_id": state["emergency_id"], "by": "李明"}
     early = await ask(desk, "emergency/close", **own, verdict="true")
     assert early["status"] == "error"

@@ -20,7 +20,6 @@ from gateway.model import emergency as transitions
 from gateway.model.events import EmergencyClosed, EmergencyTaken
 from gateway.model.requests import Request
 from gateway.runtime.backoff import Backoff
-from gateway.runtime.requests import Requests
 from gateway.sinks import mqtt_reasons
 from gateway.sinks.mqtt import MqttSink
 from tests.conftest import find_tool
@@ -78,23 +77,22 @@ class World:
                 states=self.states,
                 clock=SystemClock(),
                 backoff=Backoff(most_s=0.2),
-                answers=Requests(self),
+                answers=self,
             )
             async with running(sink):
                 self.sink = sink
                 yield sink
 
-    async def take(self, emergency_id: str, by: str) -> None:
-        """As the pipeline does."""
-        state = self.states.emergencies[emergency_id]  # type: ignore[index]
-        event = EmergencyTaken(emergency_id=emergency_id, by=by)  # type: ignore[arg-type]
+    async def answer(self, verb: str, request: Request, by: str) -> dict[str, object]:
+        """Take the emergency, as the gateway does."""
+        assert verb == "emergency/take"
+        assert request.emergency_id is not None
+        state = self.states.emergencies[request.emergency_id]
+        event = EmergencyTaken(emergency_id=request.emergency_id, by=by)
         self.states.put(transitions.taken(state, event))
         assert self.sink is not None
-        self.sink.changed("emergency", emergency_id)
-
-    async def close(self, *_: object) -> None:
-        """Nobody does that here."""
-        raise AssertionError
+        self.sink.changed("emergency", request.emergency_id)
+        return {"emergency_id": request.emergency_id, "taken_by": by}
 
 
 @contextmanager
