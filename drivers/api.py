@@ -106,8 +106,9 @@ class Outcome(NamedTuple):
     """What became of a command, given once for each order.
 
     ``delivered`` only where the far end confirmed it, or gave what was asked for; ``refused`` with
-    the reason in ``why`` where it cannot be done or the far end will not. A codec that hears
-    nothing says nothing: the gateway calls that timed out.
+    the reason in ``why`` where it cannot be done or the far end will not. ``why`` of a
+    delivered one is what the far end told beside it, for people. A codec that hears nothing says
+    nothing: the gateway calls that timed out.
     """
 
     order: int

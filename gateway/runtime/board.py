@@ -67,6 +67,13 @@ class _Track:
         self.state: UnitState = "silent"
         self.state_since = now
 
+    def keep_signal(self, event: PositionFix | StatusReceived) -> None:
+        """The newest battery and signal; 0 is a value, absent is none."""
+        if event.battery_pct is not None:
+            self.battery_pct = event.battery_pct
+        if event.rssi_dbm is not None:
+            self.rssi_dbm = event.rssi_dbm
+
 
 class Board:
     """The newest facts of every unit; see the module's docstring."""
@@ -142,8 +149,7 @@ class Board:
         elif isinstance(event, RadioRegistered):
             track.is_off = False
         elif isinstance(event, StatusReceived):
-            track.battery_pct = event.battery_pct or track.battery_pct
-            track.rssi_dbm = event.rssi_dbm or track.rssi_dbm
+            track.keep_signal(event)
         key = self._key(event.radio_id)
         self._refresh(key, track)
         self._bus.publish("unit", key)
@@ -211,10 +217,7 @@ class Board:
 
     def _committed_fix(self, track: _Track, fix: PositionFix) -> None:
         mono = self._clock.monotonic()
-        if fix.battery_pct is not None:
-            track.battery_pct = fix.battery_pct
-        if fix.rssi_dbm is not None:
-            track.rssi_dbm = fix.rssi_dbm
+        track.keep_signal(fix)
         track.is_off = False
         if not fix.fix_valid or fix.lat_deg is None:
             track.no_fix_mono = mono

@@ -29,7 +29,16 @@ driver = "jt808"
 transport = "tcp_server"
 listen = "127.0.0.1:{port}"
 """
-UNITS = '[[team]]\nid = "plaza"\nname = "广场"\n'
+UNITS = """
+[[team]]
+id = "plaza"
+name = "广场"
+[[unit]]
+id = "plaza-1"
+name = "广场01"
+team = "plaza"
+radios = ["jt808:013800138000"]
+"""
 
 
 def run(*words: str | Path) -> subprocess.CompletedProcess[str]:

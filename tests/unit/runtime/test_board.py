@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.clock import ManualClock
 from gateway.incidents.book import EmergencyBook
-from gateway.model.events import RadioDeregistered, RadioRegistered
+from gateway.model.events import RadioDeregistered, RadioRegistered, StatusReceived
 from gateway.model.identity import RadioId
 from gateway.model.views import UnitView
 from gateway.roster.units import Roster, RosterFile, Team, Unit
@@ -140,3 +140,12 @@ def test_a_viewer_is_told_each_thing_once_and_emergencies_first() -> None:
         assert viewer.drain() == []
 
     asyncio.run(story())
+
+
+def test_an_empty_battery_is_a_value_and_a_missing_one_is_not() -> None:
+    wall = Wall()
+    for battery_pct in (40, 0, None):
+        wall.hear(
+            StatusReceived(radio_id=RADIO, code="10", received_at=at(1), battery_pct=battery_pct)
+        )
+    assert wall.after(0).battery_pct == 0
