@@ -57,21 +57,20 @@ class Epoch:
 
     def add(self, address: bytes, sentence: AnySentence) -> None:
         """Take a sentence in; what a combined talker (GN) said stands over what one system says."""
-        match sentence:
-            case Rmc() | Gga() | Gns() | Gll():
-                self._placed.add(address)
-                self.time_ns = sentence.time_ns if self.time_ns is None else self.time_ns
-                self._claim(sentence, is_combined=address.startswith(b"GN"))
-            case Zda() | Gst():
-                self.time_ns = sentence.time_ns if self.time_ns is None else self.time_ns
-                if isinstance(sentence, Gst):
-                    self.gst = sentence
-                elif sentence.date is not None:
-                    self.date = sentence.date
-            case Vtg():
-                self.vtg = sentence
-            case Gsa():
-                self.gsa = sentence
+        if isinstance(sentence, Placing):
+            self._placed.add(address)
+            self.time_ns = sentence.time_ns if self.time_ns is None else self.time_ns
+            self._claim(sentence, is_combined=address.startswith(b"GN"))
+        elif isinstance(sentence, Zda | Gst):
+            self.time_ns = sentence.time_ns if self.time_ns is None else self.time_ns
+            if isinstance(sentence, Gst):
+                self.gst = sentence
+            elif sentence.date is not None:
+                self.date = sentence.date
+        elif isinstance(sentence, Vtg):
+            self.vtg = sentence
+        elif isinstance(sentence, Gsa):
+            self.gsa = sentence
 
     def _claim(self, sentence: Placing, *, is_combined: bool) -> None:
         """Keep the better of two claims of a type: GN before single systems, valid before void."""

@@ -23,6 +23,9 @@ _UNIX_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _GPS_YEAR = 80  # two-digit years from here on are of the 1900s: there was no GPS time before 1980
 _LONGEST_NUMBER = 24  # characters; more is no measurement
 _LONGEST_COUNT = 9
+_REPEATED = (
+    256  # fields remembered: RMC, GGA, GNS and GLL of a moment print the same time and place
+)
 
 
 class Rmc(NamedTuple):
@@ -304,8 +307,13 @@ def _count(text: bytes) -> int | None:
 
 def place_at(fields: Fields, index: int) -> Place | None:
     """Latitude ddmm.m, N or S, longitude dddmm.m, E or W, from ``index`` on."""
-    lat_deg = _angle(fields[index], fields[index + 1], b"NS", 90)
-    lon_deg = _angle(fields[index + 2], fields[index + 3], b"EW", 180)
+    return _place(fields[index], fields[index + 1], fields[index + 2], fields[index + 3])
+
+
+@lru_cache(maxsize=_REPEATED)
+def _place(lat: bytes, north: bytes, lon: bytes, east: bytes) -> Place | None:
+    lat_deg = _angle(lat, north, b"NS", 90)
+    lon_deg = _angle(lon, east, b"EW", 180)
     return None if lat_deg is None or lon_deg is None else (lat_deg, lon_deg)
 
 
@@ -324,6 +332,7 @@ def _angle(text: bytes, side: bytes, sides: bytes, limit_deg: int) -> float | No
     return value if side == sides[:1] else -value
 
 
+@lru_cache(maxsize=_REPEATED)
 def time_of_day(text: bytes) -> int | None:
     """Nanoseconds of the day from hhmmss.sss with any number of decimals."""
     if not text:
@@ -338,7 +347,7 @@ def time_of_day(text: bytes) -> int | None:
     return seconds * NS_PER_S + (int(fraction[:9].ljust(9, b"0")) if fraction else 0)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=_REPEATED)
 def short_date(text: bytes) -> int | None:
     """Days since 1970-01-01 from ddmmyy, or None where no calendar has the date.
 
