@@ -7,7 +7,8 @@ import httpx
 from gateway.errors import ConfigError, SinkError
 from gateway.model.quantities import NS_PER_S, Instant
 from gateway.settings import InfluxSettings, Loaded
-from gateway.sinks.influx_setup import MINUTES, Admin, Step, ask, client_of, time_text, version_of
+from gateway.sinks.influx_setup import Admin, client_of, version_of
+from gateway.sinks.influx_steps import MINUTES, Step, ask, time_text
 
 FIRST = "1970-01-01T00:00:00Z"
 

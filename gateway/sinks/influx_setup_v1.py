@@ -7,7 +7,7 @@ import httpx
 
 from gateway.errors import SinkError
 from gateway.settings import InfluxSettings
-from gateway.sinks.influx_setup import (
+from gateway.sinks.influx_steps import (
     ALARMS,
     MINUTES,
     THIN_BACK,

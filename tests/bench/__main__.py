@@ -61,7 +61,15 @@ def main() -> None:
         print(f"\n{part.TITLE}\n{plain(figures)}", flush=True)
         shortfalls += missed(figures)
         if wanted.write:
-            page.write(name, part.TITLE, part.ABOUT, figures, others=cores, order=list(PARTS))
+            page.write(
+                name,
+                part.TITLE,
+                part.ABOUT,
+                figures,
+                others=cores,
+                is_quick=wanted.quick,
+                order=list(PARTS),
+            )
     print(f"\nGoals missed: {len(shortfalls)}")
     for line in shortfalls:
         print(f"  {line}")

@@ -48,16 +48,19 @@ def write(
     figures: Sequence[Figure],
     *,
     others: float,
+    is_quick: bool,
     order: Sequence[str],
 ) -> None:
     """Put one section into the page, or in the place of its last one.
 
-    ``others`` is how many cores everything else kept busy meanwhile.
+    ``others`` is how many cores everything else kept busy meanwhile; ``is_quick`` that less was
+    measured than usual, which the section says.
     """
     before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     sections = {found[1]: found[0] for found in SECTION.finditer(before)}
     measured = f"{datetime.now(UTC):%Y-%m-%d}, {description()}"
-    facts = f"{_runs(figures)}; other programs kept {others:.1f} cores busy meanwhile"
+    short = " of the short form (`--quick`)" if is_quick else ""
+    facts = f"{_runs(figures)}{short}; other programs kept {others:.1f} cores busy meanwhile"
     body = f"## {title}\n\n{about}\n\nMeasured {measured}; {facts}.\n\n{markdown(figures)}"
     notes = [f"- {figure.name}: {figure.note}" for figure in figures if figure.note]
     if notes:

@@ -16,7 +16,7 @@ import yaml
 from gateway.catalog import Catalog
 from gateway.check import check
 from gateway.settings import InfluxSettings
-from gateway.sinks.influx_setup import ALARMS, MINUTES
+from gateway.sinks.influx_steps import ALARMS, MINUTES
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")

@@ -16,7 +16,8 @@ from gateway.model import emergency as transitions
 from gateway.model.quantities import Instant
 from gateway.sinks import influx_setup_v1
 from gateway.sinks.influx import InfluxSink
-from gateway.sinks.influx_setup import Admin, Step, hints, set_up, time_text
+from gateway.sinks.influx_setup import Admin, hints, set_up
+from gateway.sinks.influx_steps import Step, time_text
 from tests.support.influx_v2_places import TOKEN, InfluxV2Places
 from tests.support.influxdb import InfluxDb
 from tests.support.sink_rows import closed, figures, fix, loaded, raised, row

@@ -1,0 +1,58 @@
+"""What both versions of the set-up are made of: names, one request, one step told."""
+
+from typing import Any, Literal
+
+import httpx
+import msgspec
+
+from gateway.errors import SinkError
+from gateway.sinks.influx_answers import reason_of
+
+MINUTES = "minutes"
+ALARMS = "alarms"
+USUAL_POLICY = "autogen"
+THIN_EVERY, THIN_BACK = "30m", "6h"  # what comes later than six hours stays with the full positions
+THINNED = (
+    "lat", "lon", "lat_gcj", "lon_gcj", "altitude_m", "speed_mps", "course_deg", "accuracy_m",
+    "satellites", "battery_pct", "rssi_dbm", "fix_valid",
+)  # fmt: skip
+
+StepState = Literal["there", "made", "changed", "differs"]
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that the series need; ``differs``: there, not as wanted, left alone."""
+
+    what: str
+    state: StepState
+    detail: str = ""
+
+
+def ask(client: httpx.Client, method: str, path: str, **parts: Any) -> httpx.Response:
+    """One request; raises SinkError for no answer and for a refusal other than 404."""
+    place = f"influxdb {client.base_url}"
+    try:
+        answer = client.request(method, path, **parts)
+    except httpx.TimeoutException:
+        raise SinkError(f"{place}: no answer in time") from None
+    except httpx.HTTPError as error:
+        raise SinkError(f"{place}: {str(error) or type(error).__name__}") from None
+    if answer.status_code in {401, 403}:
+        raise SinkError(
+            f"{place}: {answer.status_code}: {reason_of(answer.content, answer.headers)}; "
+            "give an administrator: --token-file (2.x), or --user and --password-file (1.x)"
+        )
+    if answer.is_error and answer.status_code != httpx.codes.NOT_FOUND:
+        why = reason_of(answer.content, answer.headers)
+        raise SinkError(f"{place}: {method} {path}: {answer.status_code}: {why}")
+    return answer
+
+
+def time_text(seconds: float) -> str:
+    """Seconds as a person says them: 28 d, 6 h; 0 is for ever."""
+    if seconds == 0:
+        return "for ever"
+    for size, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds % size == 0:
+            return f"{seconds / size:g} {name}"
+    return f"{seconds:g} s"
