@@ -27,9 +27,9 @@ from tests.support.mosquitto import Mosquitto
 TITLE = "Backlog"
 ABOUT = """\
 Broker and database were away for an hour, in which 100 fixes a second were stored: 360,000 of them,
-a tenth of that in the short form. Both come back. Measured is how fast each catches up, by its own acknowledgements, and how long a
-new emergency takes to an MQTT subscriber meanwhile. The ceiling is the client alone, publishing the
-same messages."""
+a tenth of that in the short form. Both come back. Measured is how fast each catches up, by its own
+acknowledgements, and how long a new emergency takes to an MQTT subscriber meanwhile. The ceiling is
+the client alone, publishing the same messages."""
 
 ROWS, QUICK_ROWS = 360_000, 36_000
 GOAL_A_SECOND, ALARM_GOAL_MS = 5_000.0, 1_000.0
