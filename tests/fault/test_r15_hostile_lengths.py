@@ -1,4 +1,4 @@
-"""R15: two hundred hostile peers at once on one TCP port.
+"""R15: two hundred hostile peers at once on one TCP port; every driver: test_r15_every_driver.py.
 
 They declare lengths that never come, never end a frame, send one byte and fall silent, send
 nothing but delimiters, begin split messages and never finish them, send noise, or ask and never
