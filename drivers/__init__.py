@@ -1,6 +1,6 @@
 """One module a wire protocol, found by a scan; the gateway names none of them.
 
-How to add a driver:
+A module here is a driver; a folder holds the pieces of a family of them. How to add a driver:
 
 1. Copy ``drivers/nmea0183.py`` to ``drivers/<name>.py``. Write the wire structs the way the
    specification prints its tables (``drivers.wire``), the codec as a class that follows

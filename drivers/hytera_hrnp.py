@@ -23,14 +23,14 @@ from drivers.api import (
     Reject,
     Transport,
 )
-from drivers.hytera_explain import explain_hrnp
-from drivers.hytera_handles import HDAP_HANDLES, HDAP_REFUSES
-from drivers.hytera_hdap import Message
-from drivers.hytera_hrnp_frames import MAX_FRAME, Frame, FrameScanner, Opcode
-from drivers.hytera_hrnp_host import HostSide
-from drivers.hytera_intake import Intake
-from drivers.hytera_orders import COMMANDS, CheckBy, Orders
-from drivers.hytera_reports import HdapReader
+from drivers.hytera.explain import explain_hrnp
+from drivers.hytera.handles import HDAP_HANDLES, HDAP_REFUSES
+from drivers.hytera.hdap import Message
+from drivers.hytera.hrnp_frames import MAX_FRAME, Frame, FrameScanner, Opcode
+from drivers.hytera.hrnp_host import HostSide
+from drivers.hytera.intake import Intake
+from drivers.hytera.orders import COMMANDS, CheckBy, Orders
+from drivers.hytera.reports import HdapReader
 from gateway.model.identity import parse_radio_id
 from gateway.model.numbering import Numbering
 

@@ -23,14 +23,14 @@ from drivers.api import (
     Transport,
     Verb,
 )
-from drivers.hytera_explain import explain_hstrp
-from drivers.hytera_handles import HDAP_HANDLES, HDAP_REFUSES
-from drivers.hytera_hdap import Message
-from drivers.hytera_hstrp_frames import MAX_FRAME, HstrpError, Kind, Packet
-from drivers.hytera_hstrp_host import PcSide
-from drivers.hytera_intake import Intake
-from drivers.hytera_orders import COMMANDS, SERVICE_VERBS, Orders
-from drivers.hytera_reports import HdapReader
+from drivers.hytera.explain import explain_hstrp
+from drivers.hytera.handles import HDAP_HANDLES, HDAP_REFUSES
+from drivers.hytera.hdap import Message
+from drivers.hytera.hstrp_frames import MAX_FRAME, HstrpError, Kind, Packet
+from drivers.hytera.hstrp_host import PcSide
+from drivers.hytera.intake import Intake
+from drivers.hytera.orders import COMMANDS, SERVICE_VERBS, Orders
+from drivers.hytera.reports import HdapReader
 from gateway.model.numbering import Numbering
 
 

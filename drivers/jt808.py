@@ -24,10 +24,10 @@ from drivers.api import (
     Report,
     Transport,
 )
-from drivers.jt808_commands import VERBS, Questions
-from drivers.jt808_explain import explain
-from drivers.jt808_frames import MAX_FRAME, Deframer, Frame, decode, reject
-from drivers.jt808_messages import (
+from drivers.jtt808.commands import VERBS, Questions
+from drivers.jtt808.explain import explain
+from drivers.jtt808.frames import MAX_FRAME, Deframer, Frame, decode, reject
+from drivers.jtt808.messages import (
     BATCH_STORED,
     FROM_PLATFORM,
     TEXT_ENCODING,
@@ -42,9 +42,9 @@ from drivers.jt808_messages import (
     read_register,
     text,
 )
-from drivers.jt808_peers import Answers, Ledger, Terminal, Terminals
-from drivers.jt808_reports import Marked, Reader, alarms_of, mark_of_alarm, mark_of_fix
-from drivers.jt808_split import Assembler
+from drivers.jtt808.peers import Answers, Ledger, Terminal, Terminals
+from drivers.jtt808.reports import Marked, Reader, alarms_of, mark_of_alarm, mark_of_fix
+from drivers.jtt808.split import Assembler
 from drivers.wire import WireError
 from gateway.model.events import (
     EmergencyRaised,

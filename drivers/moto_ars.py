@@ -24,7 +24,7 @@ from drivers.api import (
     Transport,
     Verb,
 )
-from drivers.moto_peer import (
+from drivers.motorola.peer import (
     Asks,
     MotoOptions,
     Receipts,

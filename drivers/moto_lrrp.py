@@ -20,7 +20,7 @@ from drivers.api import (
     Transport,
     Verb,
 )
-from drivers.moto_mbxml import (
+from drivers.motorola.mbxml import (
     DUPLICATE,
     GPS_STARTS,
     NO_GPS,
@@ -36,7 +36,7 @@ from drivers.moto_mbxml import (
     stop,
     track,
 )
-from drivers.moto_peer import Asks, MotoOptions, address_of, not_here, radio_at
+from drivers.motorola.peer import Asks, MotoOptions, address_of, not_here, radio_at
 from drivers.wire import Field, WireError
 from gateway.model.events import PositionFix, Trigger
 from gateway.model.identity import RadioId, radio_id

@@ -21,7 +21,15 @@ from drivers.api import (
     Transport,
     Verb,
 )
-from drivers.moto_peer import Asks, MotoOptions, Receipts, Recent, address_of, not_here, radio_at
+from drivers.motorola.peer import (
+    Asks,
+    MotoOptions,
+    Receipts,
+    Recent,
+    address_of,
+    not_here,
+    radio_at,
+)
 from drivers.wire import Field, WireError
 from gateway.model.events import TextReceived
 from gateway.model.identity import RadioId, radio_id

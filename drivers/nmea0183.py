@@ -5,7 +5,7 @@ time of day. The codec gathers them into an epoch and reports it once, when a se
 time comes, when the line falls silent, or at the latest ``LONGEST_EPOCH_S`` after its first
 sentence. The date is in RMC and ZDA alone; where it is missing it follows from the last known one,
 or from the moment of receipt. Kenwood base radios speak a dialect of it, see
-``drivers.nmea0183_kenwood``.
+``drivers.nmea.kenwood``.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ from drivers.api import (
     Report,
     Transport,
 )
-from drivers.nmea0183_epochs import Epoch, Receiver
-from drivers.nmea0183_explain import explain
-from drivers.nmea0183_kenwood import Kenwood, PacketReader, same_fix
-from drivers.nmea0183_kenwood_sender import VERBS
-from drivers.nmea0183_sentences import READERS
+from drivers.nmea.epochs import Epoch, Receiver
+from drivers.nmea.explain import explain
+from drivers.nmea.kenwood import Kenwood, PacketReader, same_fix
+from drivers.nmea.kenwood_sender import VERBS
+from drivers.nmea.sentences import READERS
 from drivers.wire.sentences import Flaw, Sentence, SentenceReader
 from gateway.model.identity import SLUG, radio_id
 

@@ -26,9 +26,9 @@ from drivers.api import (
     Transport,
     Verb,
 )
-from drivers.tetra_at import OK, AtPort
-from drivers.tetra_explain import explain
-from drivers.tetra_lines import (
+from drivers.tetra.at import OK, AtPort
+from drivers.tetra.explain import explain
+from drivers.tetra.lines import (
     MAX_LINE,
     SDS_TYPE_4,
     STATUS,
@@ -41,14 +41,14 @@ from drivers.tetra_lines import (
     read_header,
     read_own_position,
 )
-from drivers.tetra_lip import (
+from drivers.tetra.lip import (
     REASON_EMERGENCY,
     REASON_POWER_OFF,
     Bits,
     Location,
     read_location,
 )
-from drivers.tetra_sds import (
+from drivers.tetra.sds import (
     DONE,
     FAILED,
     LIP,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from drivers.api import Moment
-from drivers.hytera_hdap import (
+from drivers.hytera.hdap import (
     LpAnswerWithRssi,
     LpConditionReport,
     LpEmergencyReport,
@@ -28,7 +28,7 @@ from drivers.hytera_hdap import (
     read_messages,
     unpack_switches,
 )
-from drivers.hytera_hrnp_frames import Frame, FrameScanner, Opcode
+from drivers.hytera.hrnp_frames import Frame, FrameScanner, Opcode
 from drivers.wire import Layout
 from gateway.model.events import EmergencyKind
 from hil_tests.devices.hytera_radio import REGISTER_AGAIN_S, HyteraRadio, text_to_dispatcher

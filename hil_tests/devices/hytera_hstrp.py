@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from drivers.api import Moment
-from drivers.hytera_hdap import (
+from drivers.hytera.hdap import (
     LpEmergencyReport,
     LpTriggeredReport,
     Message,
@@ -21,7 +21,7 @@ from drivers.hytera_hdap import (
     Service,
     read_messages,
 )
-from drivers.hytera_hstrp_frames import CHANNEL, DEVICE, HstrpError, Kind, Packet, pack_options
+from drivers.hytera.hstrp_frames import CHANNEL, DEVICE, HstrpError, Kind, Packet, pack_options
 from drivers.wire import Layout
 from gateway.model.events import EmergencyKind
 from hil_tests.devices.hytera_radio import REGISTER_AGAIN_S, HyteraRadio, text_to_dispatcher

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from drivers.api import Moment
-from drivers.hytera_gps import Gps40, GpsFix
-from drivers.hytera_hdap import (
+from drivers.hytera.gps import Gps40, GpsFix
+from drivers.hytera.hdap import (
     ID_MASK,
     LpImmediateAnswer,
     LpRequest,
@@ -22,7 +22,7 @@ from drivers.hytera_hdap import (
     Service,
     read_body,
 )
-from drivers.hytera_tmp import TEXT_PRIVATE, TEXT_PRIVATE_ACK, TextMessage, read_text
+from drivers.hytera.tmp import TEXT_PRIVATE, TEXT_PRIVATE_ACK, TextMessage, read_text
 from drivers.wire import Layout
 from gateway.model.events import EmergencyKind
 

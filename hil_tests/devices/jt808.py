@@ -13,8 +13,8 @@ from datetime import timedelta
 from enum import Enum, auto
 
 from drivers.api import Moment, Reject
-from drivers.jt808_frames import Deframer, Frame, decode, encode
-from drivers.jt808_messages import (
+from drivers.jtt808.frames import Deframer, Frame, decode, encode
+from drivers.jtt808.messages import (
     ALARM_COLLISION,
     ALARM_EMERGENCY,
     BATCH_STORED,

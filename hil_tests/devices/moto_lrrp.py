@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from drivers.api import Moment
-from drivers.moto_mbxml import (
+from drivers.motorola.mbxml import (
     INTERVAL,
     LATITUDE_SIGN,
     LATITUDE_STEP,

@@ -8,13 +8,13 @@ status 0000 and as a place with the reason "emergency", and reports the texts th
 from collections.abc import Sequence
 
 from drivers.api import Moment
-from drivers.tetra_lip import (
+from drivers.tetra.lip import (
     REASON_EMERGENCY,
     REASON_POSITION_LOST,
     REASON_POWER_OFF,
     pack_short,
 )
-from drivers.tetra_sds import REPORT, TRANSFER, read_text, read_transport
+from drivers.tetra.sds import REPORT, TRANSFER, read_text, read_transport
 from gateway.model.events import EmergencyKind
 from gateway.model.quantities import KMH_MPS
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from drivers.jt808_frames import Frame, decode, encode
-from drivers.jt808_messages import STATUS_FIXED, Message, PositionBody
+from drivers.jtt808.frames import Frame, decode, encode
+from drivers.jtt808.messages import STATUS_FIXED, Message, PositionBody
 from gateway.model.events import EmergencyRaised
 from gateway.roster.units import RosterFile, Unit
 from gateway.runtime.doubtful import MOST_ENTRIES

@@ -17,8 +17,8 @@ from typing import Any, Protocol, Self
 
 import pytest
 
-from drivers.jt808_frames import Deframer, Frame, Part, encode
-from drivers.jt808_messages import Message
+from drivers.jtt808.frames import Deframer, Frame, Part, encode
+from drivers.jtt808.messages import Message
 from tests.support.gateway_process import GatewayProcess, free_port
 from tests.support.runner import serve_links
 

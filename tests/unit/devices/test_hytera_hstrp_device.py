@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from drivers.api import Moment, Output, Reject, Report
+from drivers.hytera.hstrp_frames import Kind, Packet
+from drivers.hytera.tmp import TextMessage
 from drivers.hytera_hstrp import DRIVER
-from drivers.hytera_hstrp_frames import Kind, Packet
-from drivers.hytera_tmp import TextMessage
 from gateway.model.events import (
     EmergencyEnded,
     EmergencyRaised,

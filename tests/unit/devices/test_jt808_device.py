@@ -17,8 +17,8 @@ from drivers.api import (
     Verb,
 )
 from drivers.jt808 import DRIVER
-from drivers.jt808_frames import Frame, decode, encode
-from drivers.jt808_messages import Message
+from drivers.jtt808.frames import Frame, decode, encode
+from drivers.jtt808.messages import Message
 from gateway.model.events import EmergencyRaised, PositionFix, RadioDeregistered, RadioRegistered
 from gateway.model.identity import RadioId
 from gateway.model.quantities import NS_PER_S, Instant

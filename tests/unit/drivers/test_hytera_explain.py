@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from drivers.hytera_explain import explain_hrnp, explain_hstrp
-from drivers.hytera_hdap import DDS_OPCODES, SERVICE_NAMES, Service
+from drivers.hytera.explain import explain_hrnp, explain_hstrp
+from drivers.hytera.hdap import DDS_OPCODES, SERVICE_NAMES, Service
+from drivers.hytera.names import MESSAGES, VALUES
 from drivers.hytera_hrnp import DRIVER as HRNP
 from drivers.hytera_hstrp import DRIVER as HSTRP
-from drivers.hytera_names import MESSAGES, VALUES
 from drivers.wire import Field
 from tests.support import battery
 from tests.support.reference import reference_vectors

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.api import Heard, Moment, Output, Reject, Report
-from drivers.hytera_gps import Gps40, GpsFix
-from drivers.hytera_hdap import (
+from drivers.hytera.gps import Gps40, GpsFix
+from drivers.hytera.hdap import (
     LpEmergencyReport,
     LpRequest,
     LpResult,
@@ -25,15 +25,15 @@ from drivers.hytera_hdap import (
     read_messages,
     unpack_switches,
 )
-from drivers.hytera_hrnp import DRIVER
-from drivers.hytera_hrnp_frames import MAX_FRAME, Frame, FrameScanner, Opcode
-from drivers.hytera_hrnp_host import KEEPALIVE_S, LONGEST_PAUSE_S, SUBSCRIBE_AGAIN_S
-from drivers.hytera_intake import RECENT_KEPT, UNSTORED_KEPT
-from drivers.hytera_reports import ENDS_KEPT
-from drivers.hytera_tmp import (
+from drivers.hytera.hrnp_frames import MAX_FRAME, Frame, FrameScanner, Opcode
+from drivers.hytera.hrnp_host import KEEPALIVE_S, LONGEST_PAUSE_S, SUBSCRIBE_AGAIN_S
+from drivers.hytera.intake import RECENT_KEPT, UNSTORED_KEPT
+from drivers.hytera.reports import ENDS_KEPT
+from drivers.hytera.tmp import (
     TextMessage,
     read_text,
 )
+from drivers.hytera_hrnp import DRIVER
 from drivers.wire import WireError
 from gateway.model.events import (
     EmergencyEnded,

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from drivers.api import Heard, Moment, Output, Reject, Report
-from drivers.hytera_hdap import LpRequest, Message, RrsAnswer, Service
+from drivers.hytera.hdap import LpRequest, Message, RrsAnswer, Service
+from drivers.hytera.hrnp_frames import Frame, FrameScanner, Opcode
 from drivers.hytera_hrnp import DRIVER
-from drivers.hytera_hrnp_frames import Frame, FrameScanner, Opcode
 from gateway.model.events import (
     EmergencyEnded,
     EmergencyRaised,

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.api import Output, Reject
-from drivers.hytera_hdap import Message, RrsAddress, Service
-from drivers.hytera_hstrp import DRIVER
-from drivers.hytera_hstrp_frames import (
+from drivers.hytera.hdap import Message, RrsAddress, Service
+from drivers.hytera.hstrp_frames import (
     CHANNEL,
     DEVICE,
     MAX_FRAME,
@@ -21,7 +20,7 @@ from drivers.hytera_hstrp_frames import (
     pack_options,
     read_options,
 )
-from drivers.hytera_hstrp_host import (
+from drivers.hytera.hstrp_host import (
     CONNECT,
     HEARTBEAT,
     HEARTBEAT_S,
@@ -29,7 +28,8 @@ from drivers.hytera_hstrp_host import (
     LOST_AFTER_S,
     UNANSWERED_KEPT,
 )
-from drivers.hytera_intake import RECENT_KEPT, UNSTORED_KEPT
+from drivers.hytera.intake import RECENT_KEPT, UNSTORED_KEPT
+from drivers.hytera_hstrp import DRIVER
 from gateway.model.events import EmergencyEnded, EmergencyRaised
 from tests.unit.drivers.test_hytera_hrnp import (
     AT,

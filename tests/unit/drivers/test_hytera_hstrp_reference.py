@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from drivers.api import Driver, Heard, Reject, Report
-from drivers.hytera_hdap import read_messages
+from drivers.hytera.hdap import read_messages
+from drivers.hytera.hstrp_frames import CHANNEL, DEVICE, Kind, Packet, pack_options, read_options
 from drivers.hytera_hrnp import DRIVER as HRNP
 from drivers.hytera_hstrp import DRIVER
-from drivers.hytera_hstrp_frames import CHANNEL, DEVICE, Kind, Packet, pack_options, read_options
 from gateway.model.events import to_json
 from gateway.model.quantities import KNOT_MPS
 from tests.support.reference import reference_vectors

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from drivers.api import Command, Heard, Moment, Outcome, Verb
-from drivers.hytera_hdap import (
+from drivers.hytera.hdap import (
     LpRequest,
     LpResult,
     LpTriggeredRequest,
@@ -15,7 +15,7 @@ from drivers.hytera_hdap import (
     Service,
     read_body,
 )
-from drivers.hytera_orders import (
+from drivers.hytera.orders import (
     ASK_AGAIN_S,
     MOST_ASKS,
     MOST_ORDERS,
@@ -25,7 +25,7 @@ from drivers.hytera_orders import (
     Orders,
     interval_text,
 )
-from drivers.hytera_tmp import read_text
+from drivers.hytera.tmp import read_text
 from gateway.model.identity import RadioId
 from gateway.model.numbering import Numbering
 from gateway.model.quantities import Instant

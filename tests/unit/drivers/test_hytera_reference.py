@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from drivers.api import Reject
-from drivers.hytera_gps import Gps40, _degrees
-from drivers.hytera_hdap import (
+from drivers.hytera.gps import Gps40, _degrees
+from drivers.hytera.hdap import (
     ID_MASK,
     HdapError,
     Message,
@@ -19,9 +19,9 @@ from drivers.hytera_hdap import (
     read_messages,
     unpack_switches,
 )
-from drivers.hytera_hrnp_frames import Frame, FrameScanner, HrnpHeader, Opcode
-from drivers.hytera_reports import EMERGENCY_CALL_TYPES
-from drivers.hytera_tmp import (
+from drivers.hytera.hrnp_frames import Frame, FrameScanner, HrnpHeader, Opcode
+from drivers.hytera.reports import EMERGENCY_CALL_TYPES
+from drivers.hytera.tmp import (
     OPTION_BIT,
     read_text,
 )

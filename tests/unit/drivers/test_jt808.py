@@ -9,11 +9,11 @@ import pytest
 
 from drivers.api import Heard, Moment, Output, Reject, Report
 from drivers.jt808 import DRIVER, MAX_STRANGERS
-from drivers.jt808_frames import MAX_BODY, MAX_FRAME, Deframer, Frame, Part, decode, encode
-from drivers.jt808_messages import Items, read_items
-from drivers.jt808_peers import MAX_DEBTS, MAX_TERMINALS, Terminals
-from drivers.jt808_reports import altitude_of, course_of, instant_of
-from drivers.jt808_split import MAX_OPEN, MAX_PARTS, TIMEOUT_S, Assembler
+from drivers.jtt808.frames import MAX_BODY, MAX_FRAME, Deframer, Frame, Part, decode, encode
+from drivers.jtt808.messages import Items, read_items
+from drivers.jtt808.peers import MAX_DEBTS, MAX_TERMINALS, Terminals
+from drivers.jtt808.reports import altitude_of, course_of, instant_of
+from drivers.jtt808.split import MAX_OPEN, MAX_PARTS, TIMEOUT_S, Assembler
 from gateway.model.events import (
     EmergencyRaised,
     PositionFix,

@@ -8,8 +8,8 @@ import pytest
 
 from drivers.api import Command, Moment, Outcome, Output, Report, TakesCommands, Verb
 from drivers.jt808 import DRIVER
-from drivers.jt808_commands import ANSWER_S, LONGEST_TEXT, MAX_ASKED, RESENDS
-from drivers.jt808_frames import Frame, decode, encode
+from drivers.jtt808.commands import ANSWER_S, LONGEST_TEXT, MAX_ASKED, RESENDS
+from drivers.jtt808.frames import Frame, decode, encode
 from gateway.model.events import PositionFix
 from gateway.model.identity import RadioId
 from gateway.model.quantities import NS_PER_S, Instant

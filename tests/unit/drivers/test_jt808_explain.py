@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from drivers.jt808 import DRIVER
-from drivers.jt808_explain import ALARMS, MOST_ROWS, explain
-from drivers.jt808_frames import Frame, encode
+from drivers.jtt808.explain import ALARMS, MOST_ROWS, explain
+from drivers.jtt808.frames import Frame, encode
 from drivers.wire import Field
 from tests.support.reference import reference_vectors
 

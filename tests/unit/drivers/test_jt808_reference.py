@@ -12,8 +12,8 @@ import pytest
 
 from drivers.api import Moment, Output, Reject, Report
 from drivers.jt808 import DRIVER
-from drivers.jt808_frames import Frame, decode, encode
-from drivers.jt808_messages import (
+from drivers.jtt808.frames import Frame, decode, encode
+from drivers.jtt808.messages import (
     ALARM_EMERGENCY,
     STATUS_ENCRYPTED,
     STATUS_FIXED,
@@ -32,7 +32,7 @@ from drivers.jt808_messages import (
     read_register,
     text,
 )
-from drivers.jt808_reports import instant_of
+from drivers.jtt808.reports import instant_of
 from gateway.model.events import EmergencyRaised, PositionFix
 from gateway.model.quantities import Instant
 from tests.support.reference import reference_vectors

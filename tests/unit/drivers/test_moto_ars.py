@@ -11,7 +11,7 @@ import pytest
 
 from drivers.api import Command, Moment, Outcome, Report, Verb
 from drivers.moto_ars import DRIVER
-from drivers.moto_peer import radio_at
+from drivers.motorola.peer import radio_at
 from gateway.model.events import AnyEvent, RadioRegistered
 from gateway.model.identity import RadioId
 from gateway.model.quantities import NS_PER_S, Instant

@@ -6,7 +6,7 @@ import pytest
 
 from drivers.api import Command, Moment, Outcome, Report, Verb
 from drivers.moto_lrrp import DRIVER
-from drivers.moto_mbxml import Bytes, uintvar
+from drivers.motorola.mbxml import Bytes, uintvar
 from drivers.wire import WireError
 from gateway.model.events import PositionFix
 from gateway.model.identity import RadioId

@@ -20,11 +20,11 @@ from drivers.moto_ars import (
     DRIVER as ARS,
 )
 from drivers.moto_lrrp import DRIVER as LRRP
-from drivers.moto_mbxml import Bytes, read_answer, read_document
-from drivers.moto_mbxml import Kind as Document
 from drivers.moto_tms import DRIVER as TMS
 from drivers.moto_tms import UCS2
 from drivers.moto_tms import read_message as read_tms
+from drivers.motorola.mbxml import Bytes, read_answer, read_document
+from drivers.motorola.mbxml import Kind as Document
 from gateway.model.quantities import Instant
 from tests.support.reference import reference_vectors
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from drivers.api import Moment, Output, Reject, Report
+from drivers.nmea.epochs import nearest, unrolled
 from drivers.nmea0183 import DRIVER, LONGEST_EPOCH_S, MAX_LINE, MAX_RECEIVERS, QUIET_S
-from drivers.nmea0183_epochs import nearest, unrolled
 from drivers.wire import xor8
 from gateway.model.events import PositionFix
 from gateway.model.quantities import Instant

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.api import Heard, Moment, Output, Reject, Report
+from drivers.nmea.kenwood import LONGEST_PACKET, READERS, SAME_BURST_S, Packet, PacketReader
 from drivers.nmea0183 import DRIVER
-from drivers.nmea0183_kenwood import LONGEST_PACKET, READERS, SAME_BURST_S, Packet, PacketReader
 from drivers.wire import xor8
 from gateway.model.events import EmergencyRaised, PositionFix, StatusReceived
 from gateway.model.quantities import KNOT_MPS, NS_PER_S, Instant

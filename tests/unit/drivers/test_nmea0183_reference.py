@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from drivers.api import Moment, Output, Reject, Report
+from drivers.nmea.sentences import READERS, AnySentence, Rmc
 from drivers.nmea0183 import DRIVER, MAX_LINE
-from drivers.nmea0183_sentences import READERS, AnySentence, Rmc
 from drivers.wire.sentences import Flaw, Sentence, SentenceReader
 from gateway.model.events import to_json
 from gateway.model.quantities import NS_PER_S, Instant

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from drivers.api import Command, Moment, Outcome, Output, Reject, Report, TakesCommands, Verb
-from drivers.tetra_lip import Clock
+from drivers.tetra.lip import Clock
 from drivers.tetra_pei import DRIVER
 from gateway.model.events import AnyEvent, EmergencyRaised, PositionFix
 from gateway.model.identity import RadioId

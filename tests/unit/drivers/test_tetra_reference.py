@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from drivers.api import Heard, Moment, Output, Reject, Report
-from drivers.tetra_lines import Line, Lines, octets, read_header
-from drivers.tetra_lip import ERROR_M, REASON_EMERGENCY, Bits, Location, read_location
+from drivers.tetra.lines import Line, Lines, octets, read_header
+from drivers.tetra.lip import ERROR_M, REASON_EMERGENCY, Bits, Location, read_location
+from drivers.tetra.sds import REPORT, TEXTS, read_text, read_transport
 from drivers.tetra_pei import DRIVER
-from drivers.tetra_sds import REPORT, TEXTS, read_text, read_transport
 from gateway.model.events import EmergencyRaised, PositionFix
 from gateway.model.quantities import Instant
 from tests.support.reference import reference_vectors

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from drivers.api import Moment, Verb
+from drivers.hytera.hrnp_host import KEEPALIVE_S
 from drivers.hytera_hrnp import DRIVER as HRNP
-from drivers.hytera_hrnp_host import KEEPALIVE_S
 from drivers.hytera_hstrp import DRIVER as HSTRP
 from gateway.clock import ManualClock, SystemClock
 from gateway.model.events import CommandEnded, EmergencyRaised

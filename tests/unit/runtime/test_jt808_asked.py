@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from drivers.api import Verb
-from drivers.jt808_messages import Message
+from drivers.jtt808.messages import Message
 from gateway.clock import SystemClock
 from gateway.model.events import PositionFix
 from gateway.model.identity import RadioId

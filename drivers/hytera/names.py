@@ -4,8 +4,8 @@ Every name is from the published tables. Messages that disable a radio or listen
 that a technician sees what passes; nothing here sends them.
 """
 
-from drivers.hytera_hdap import Message, Service
-from drivers.hytera_orders import DDS_RESULTS, LP_RESULTS, TMP_RESULTS
+from drivers.hytera.hdap import Message, Service
+from drivers.hytera.orders import DDS_RESULTS, LP_RESULTS, TMP_RESULTS
 
 MESSAGES: dict[tuple[int, int], str] = {
     (Service.RRS, 0x0001): "going offline",

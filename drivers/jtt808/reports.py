@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-from drivers.jt808_messages import (
+from drivers.jtt808.messages import (
     ALARM_COLLISION,
     ALARM_EMERGENCY,
     ALARM_ROLLOVER,

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from zlib import crc32
 
 from drivers.api import Moment, Output, Reject, Report
-from drivers.hytera_hdap import HdapError, Message, read_messages
-from drivers.hytera_reports import HdapReader, Mark
+from drivers.hytera.hdap import HdapError, Message, read_messages
+from drivers.hytera.reports import HdapReader, Mark
 from gateway.model.quantities import Instant
 
 RESENT_WITHIN_S = 30.0  # the same number with the same bytes so soon after is the packet again

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from drivers.api import Command, Heard, Moment, Outcome, Output, Report, Verb
-from drivers.hytera_hdap import (
+from drivers.hytera.hdap import (
     ID_MASK,
     RESULT_OK,
     DdsState,
@@ -23,7 +23,7 @@ from drivers.hytera_hdap import (
     Service,
     read_body,
 )
-from drivers.hytera_tmp import TEXT_PRIVATE, TEXT_PRIVATE_ACK, TextMessage, read_text
+from drivers.hytera.tmp import TEXT_PRIVATE, TEXT_PRIVATE_ACK, TextMessage, read_text
 from drivers.wire import WireError
 from gateway.model.numbering import Numbering
 

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from drivers.api import Heard, Moment, Output, Report
-from drivers.nmea0183_epochs import DAY_NS, nearest
-from drivers.nmea0183_kenwood_sender import Sender
-from drivers.nmea0183_sentences import (
+from drivers.nmea.epochs import DAY_NS, nearest
+from drivers.nmea.kenwood_sender import Sender
+from drivers.nmea.sentences import (
     Fields,
     Place,
     course,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from drivers.api import Moment
-from drivers.nmea0183_sentences import (
+from drivers.nmea.sentences import (
     AnySentence,
     Gga,
     Gll,

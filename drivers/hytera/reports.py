@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from drivers.api import Heard, Moment, Output, Reject, Report
-from drivers.hytera_gps import Gps40, GpsFix
-from drivers.hytera_hdap import (
+from drivers.hytera.gps import Gps40, GpsFix
+from drivers.hytera.hdap import (
     DDS_OPCODES,
     ID_MASK,
     RESULT_OK,
@@ -31,7 +31,7 @@ from drivers.hytera_hdap import (
     Service,
     read_body,
 )
-from drivers.hytera_tmp import (
+from drivers.hytera.tmp import (
     OPTION_BIT,
     TEXT_GROUP,
     TEXT_GROUP_ACK,

@@ -1,7 +1,7 @@
 """GPS40: the 40 ASCII bytes in which Hytera location messages carry a fix.
 
 Time, date, speed and course may each be NUL although the fix is valid. There is no altitude. This
-module has no ``DRIVER``; ``drivers.hytera_hdap`` says which messages carry the record.
+module has no ``DRIVER``; ``drivers.hytera.hdap`` says which messages carry the record.
 """
 
 import re

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from drivers.api import Moment, Report
-from drivers.jt808_frames import Frame, encode
-from drivers.jt808_messages import (
+from drivers.jtt808.frames import Frame, encode
+from drivers.jtt808.messages import (
     TEXT_ENCODING,
     Ack,
     AckResult,
@@ -16,7 +16,7 @@ from drivers.jt808_messages import (
     RegisterResult,
     VendorTime,
 )
-from drivers.jt808_reports import Marked
+from drivers.jtt808.reports import Marked
 from gateway.model.identity import RadioId, radio_id
 from gateway.model.quantities import Instant
 

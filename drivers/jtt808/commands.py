@@ -8,8 +8,8 @@ repeated with the same serial number after T, 2T and 3T, as terminals do it them
 from collections.abc import Iterator, Sequence
 
 from drivers.api import Command, Moment, Outcome, Verb
-from drivers.jt808_frames import MAX_BODY, Frame
-from drivers.jt808_messages import (
+from drivers.jtt808.frames import MAX_BODY, Frame
+from drivers.jtt808.messages import (
     ALARM_EMERGENCY,
     PARAMETER_EMERGENCY_INTERVAL,
     PARAMETER_HEARTBEAT,
@@ -25,7 +25,7 @@ from drivers.jt808_messages import (
     Message,
     Track,
 )
-from drivers.jt808_peers import Answers, Terminal
+from drivers.jtt808.peers import Answers, Terminal
 
 ANSWER_S = 5.0  # T, until the first repeat
 RESENDS = 3

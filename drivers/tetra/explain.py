@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 from drivers.api import Reject
-from drivers.tetra_lines import (
+from drivers.tetra.lines import (
     MESSAGE,
     SDS_TYPE_4,
     STATUS,
@@ -14,8 +14,8 @@ from drivers.tetra_lines import (
     octets,
     read_header,
 )
-from drivers.tetra_lip import REASONS, Bits, read_location
-from drivers.tetra_sds import LIP, TEXTS, TRANSFER, read_text, read_transport
+from drivers.tetra.lip import REASONS, Bits, read_location
+from drivers.tetra.sds import LIP, TEXTS, TRANSFER, read_text, read_transport
 from drivers.wire import Field, WireError
 
 FIELDS = {

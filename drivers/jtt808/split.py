@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from drivers.api import Reject
-from drivers.jt808_frames import Frame, reject
+from drivers.jtt808.frames import Frame, reject
 
 MAX_PARTS = 32  # 32 bodies of 1023 bytes; the messages that are used here need two or three
 MAX_OPEN = 2  # messages of one peer in progress at a time

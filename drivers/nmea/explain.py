@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
-from drivers.nmea0183_kenwood import READERS as KENWOOD_READERS
-from drivers.nmea0183_sentences import READERS
+from drivers.nmea.kenwood import READERS as KENWOOD_READERS
+from drivers.nmea.sentences import READERS
 from drivers.wire import Field, xor8
 
 _PLACE = ("latitude ddmm.m", "N/S", "longitude dddmm.m", "E/W")

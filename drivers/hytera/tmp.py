@@ -6,7 +6,7 @@ wanted); in the published exchanges one came with the bit and without it.
 
 from typing import NamedTuple
 
-from drivers.hytera_hdap import Message, Service
+from drivers.hytera.hdap import Message, Service
 from drivers.wire import WireError
 
 TEXT_PRIVATE, TEXT_PRIVATE_ACK = 0xA1, 0xA2

@@ -6,7 +6,7 @@ be read is a row with its problem; nothing is raised.
 
 from collections.abc import Callable, Iterator, Sequence
 
-from drivers.jt808_frames import (
+from drivers.jtt808.frames import (
     ENCRYPTION_BITS,
     ESCAPE,
     FLAG,
@@ -18,7 +18,7 @@ from drivers.jt808_frames import (
     Part,
     unescape,
 )
-from drivers.jt808_messages import (
+from drivers.jtt808.messages import (
     FROM_PLATFORM,
     ITEM_NESTED_EB,
     TEXT_ALOUD,

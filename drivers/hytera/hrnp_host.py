@@ -10,8 +10,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from drivers.api import Moment, Output, Reject
-from drivers.hytera_hdap import Message, RcpIdentityQuery, RcpTextBroadcast, Service, pack_switches
-from drivers.hytera_hrnp_frames import Frame, Opcode
+from drivers.hytera.hdap import Message, RcpIdentityQuery, RcpTextBroadcast, Service, pack_switches
+from drivers.hytera.hrnp_frames import Frame, Opcode
 
 HOST_ADDRESS = 0x20
 RADIO_ADDRESS = 0x10

@@ -10,8 +10,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from drivers.api import Moment, Reject
-from drivers.hytera_hdap import Message
-from drivers.hytera_hstrp_frames import Kind, Packet
+from drivers.hytera.hdap import Message
+from drivers.hytera.hstrp_frames import Kind, Packet
 
 NUMBERS = 0x10000
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0  # between connects; each pause is twice the last one

@@ -6,8 +6,8 @@ nothing is raised.
 
 from collections.abc import Generator, Iterator, Sequence
 
-from drivers.hytera_gps import GPS_BYTES, Gps40
-from drivers.hytera_hdap import (
+from drivers.hytera.gps import GPS_BYTES, Gps40
+from drivers.hytera.hdap import (
     END,
     HEADER_BYTES,
     ID_MASK,
@@ -20,10 +20,10 @@ from drivers.hytera_hdap import (
     byte_order,
     unpack_switches,
 )
-from drivers.hytera_hrnp_frames import CHECK_AT, Frame, HrnpHeader, Opcode
-from drivers.hytera_hrnp_frames import HEADER_BYTES as HRNP_BYTES
-from drivers.hytera_hrnp_frames import START as HRNP_START
-from drivers.hytera_hstrp_frames import (
+from drivers.hytera.hrnp_frames import CHECK_AT, Frame, HrnpHeader, Opcode
+from drivers.hytera.hrnp_frames import HEADER_BYTES as HRNP_BYTES
+from drivers.hytera.hrnp_frames import START as HRNP_START
+from drivers.hytera.hstrp_frames import (
     CHANNEL,
     CONTROL,
     DEVICE,
@@ -35,10 +35,10 @@ from drivers.hytera_hstrp_frames import (
     HstrpHeader,
     Kind,
 )
-from drivers.hytera_hstrp_frames import HEADER_BYTES as HSTRP_BYTES
-from drivers.hytera_names import OK, VALUES, message_name
-from drivers.hytera_orders import TMP_RESULTS
-from drivers.hytera_tmp import NO_SOURCE, OPTION_BIT
+from drivers.hytera.hstrp_frames import HEADER_BYTES as HSTRP_BYTES
+from drivers.hytera.names import OK, VALUES, message_name
+from drivers.hytera.orders import TMP_RESULTS
+from drivers.hytera.tmp import NO_SOURCE, OPTION_BIT
 from drivers.wire import Field, WireError, explain_layout, hdap8, ones_complement16
 from drivers.wire.explain import place
 

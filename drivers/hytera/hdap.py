@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import Annotated, Literal, NamedTuple
 
-from drivers.hytera_gps import GPS_BYTES
+from drivers.hytera.gps import GPS_BYTES
 from drivers.wire import S16, U8, U16, U32, Layout, WireError, hdap8, layout, raw
 
 END = 0x03

@@ -1,0 +1,1 @@
+"""The pieces of the Hytera drivers: HDAP and what carries it."""

@@ -1,0 +1,1 @@
+"""The pieces of the JT/T 808 driver: frames, message bodies, dialogue."""

@@ -1,0 +1,1 @@
+"""The pieces of the MOTOTRBO drivers: MBXML, and who a peer is."""

@@ -1,0 +1,1 @@
+"""The pieces of the NMEA 0183 driver: sentences, epochs, the Kenwood dialect."""

@@ -1,0 +1,1 @@
+"""The pieces of the TETRA driver: AT lines, short data, LIP."""
