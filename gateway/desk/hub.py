@@ -22,7 +22,7 @@ from gateway.eventlog.accounts import Role
 from gateway.eventlog.store import EventLog
 from gateway.model.events import to_json
 from gateway.model.identity import EventId
-from gateway.model.views import LinkView
+from gateway.model.views import ChannelView, LinkView
 
 log = structlog.get_logger("gateway.desk")
 
@@ -122,6 +122,7 @@ class Hub:
         self._unit_keys: dict[str, None] = {}
         self._link_ids: dict[str, None] = {}
         self._told_gateway: tuple[bool, str | None, bool] | None = None
+        self._told_airtime: list[ChannelView] = []
         self._due_mono = 0.0
         self.viewers_cut_off = 0
 
@@ -145,6 +146,7 @@ class Hub:
         while True:
             await self._clock.sleep(HEARTBEAT_S)
             self._tell(_message("heartbeat", {"now": self._clock.now()}))
+            self._tell_airtime()
             await self._end_dead_sessions()
 
     async def stream(self, session_hash: str, sight: LinkSight) -> AsyncGenerator[bytes, None]:
@@ -220,6 +222,13 @@ class Hub:
         if self._told_gateway is not None and now_told != self._told_gateway:
             self._tell(_message("gateway", {"gateway": gateway, "audit_ok": audit_ok}))
         self._told_gateway = now_told
+
+    def _tell_airtime(self) -> None:
+        """What is promised moves with every alarm and every turn; a heartbeat is often enough."""
+        gateway = self._live.gateway()
+        if gateway.airtime != self._told_airtime:
+            self._told_airtime = gateway.airtime
+            self._tell(_message("gateway", {"gateway": gateway, "audit_ok": self._audit_ok()}))
 
     def _flush_units(self) -> None:
         """Oldest changes first, and not more at once than a viewer's queue can hold."""

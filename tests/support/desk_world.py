@@ -21,6 +21,7 @@ from gateway.model.identity import EventId, RadioId, UnitId
 from gateway.model.quantities import Instant
 from gateway.model.requests import Request, Verb
 from gateway.model.views import (
+    ChannelView,
     CommandView,
     GatewayView,
     LinkView,
@@ -51,6 +52,7 @@ class FakeGateway:
         self.bus = Bus()
         self.book = EmergencyBook(same_press_s=300)
         self.why: str | None = None
+        self.airtime: list[ChannelView] = []
         self.store_error: StoreError | None = None
         self.unit_views: dict[str, UnitView] = {}
         self.link_views = [
@@ -80,6 +82,7 @@ class FakeGateway:
             now=self.clock.now(),
             is_accepting=self.why is None,
             why=self.why,
+            airtime=self.airtime,
         )
 
     def units(self) -> Sequence[UnitView]:

@@ -125,7 +125,7 @@ export class Desk {
     );
     if (done) {
       this.closing = undefined;
-      this.showToast(`${say("closed")}: ${this.board.nameOf(emergency)} · ${say(`verdict_${verdict}`)}`);
+      this.showToast(say("closed", { who: this.board.nameOf(emergency), verdict: say(`verdict_${verdict}`) }));
     }
     return done;
   }

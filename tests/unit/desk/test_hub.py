@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.desk.hub import MAX_QUEUED, UNITS_A_FLUSH, Hub, Viewer, link_sight
+from gateway.model.views import ChannelView
 from tests.support.desk_world import World, world
 
 
@@ -126,6 +127,26 @@ def test_not_accepting_is_told_without_anybody_publishing_it(tmp_path: Path) -> 
         here.desk.services.audit_state.is_ok = False
         hub._flush()
         assert (await told(viewer))[0][1]["audit_ok"] is False
+
+    run(tmp_path, body)
+
+
+def test_what_air_time_promises_is_told_when_it_moves(tmp_path: Path) -> None:
+    async def body(here: World, hub: Hub) -> None:
+        viewer = joined(hub)
+        hub._tell_airtime()
+        assert await told(viewer) == []
+        here.gateway.airtime = [
+            ChannelView(
+                channel="c-1", budget_a_min=1000, asked_last_min=7, passed_over=0, promises={}
+            )
+        ]
+        hub._tell_airtime()
+        hub._tell_airtime()
+        ((name, data),) = await told(viewer)
+        assert name == "gateway"
+        assert data["gateway"]["airtime"][0]["asked_last_min"] == 7
+        assert data["audit_ok"] is True
 
     run(tmp_path, body)
 
