@@ -72,6 +72,14 @@ listen = "127.0.0.1:{mqtt_port}"
 enabled = true
 protocol = "3.1.1"
 
+[commands]  # off in service until the site says so; the emulated radios answer all of these
+enabled = true
+allow = ["locate", "track", "text", "check", "emergency_stop"]
+
+[[airtime]]  # the control stations hear one channel of the radio system
+id = "channel-1"
+links = ["hytera-plaza", "hytera-village"]
+
 [[link]]  # public-network handhelds
 id = "terminals-tcp"
 driver = "jt808"

@@ -14,7 +14,6 @@ from gateway.demo.teams import UnitOfTown, units_of_town
 from gateway.demo.town import Town
 from gateway.demo.walks import Walk
 from gateway.model import pdt_number
-from gateway.model.events import EmergencyKind
 from hil_tests.devices.base import Device
 from hil_tests.devices.hytera_hrnp import HrnpStation
 from hil_tests.devices.jt808 import Jt808Device
@@ -154,8 +153,8 @@ class Scene:
             Act(40, f"link {UNPLUGGED} is back 链路恢复", self._ports[UNPLUGGED].plug),
             Act(
                 90,
-                f"{name('village-shangyong-4')}: man down 倒地",
-                lambda: self._press("village-shangyong-4", "man_down"),
+                f"{name('village-shangyong-4')} presses the button 紧急报警",
+                lambda: self._press("village-shangyong-4"),
             ),
             Act(
                 180,
@@ -170,10 +169,10 @@ class Scene:
     def _silence(self) -> None:
         self._tasks[GOES_SILENT].cancel()
 
-    def _press(self, unit_id: str, kind: EmergencyKind = "alarm") -> None:
+    def _press(self, unit_id: str) -> None:
         """The button; mobile teams and patrol cars hurry to the place."""
         actor = self.actors[unit_id]
-        actor.device.press(kind)
+        actor.device.press()
         for other in self.actors.values():
             if other.unit.team.kind in {"mobile", "police"}:
                 other.walk.hurries_to = actor.unit.team.home
