@@ -25,6 +25,7 @@ from gateway.cli_common import AsJson, ConfigFile, Exit, print_json
 from gateway.cli_grafana import app as grafana_app
 from gateway.cli_influx import app as influx_app
 from gateway.cli_init import init
+from gateway.cli_panels import PanelGroup
 from gateway.cli_ports import ports
 from gateway.clock import SystemClock
 from gateway.errors import ConfigError, GatewayError
@@ -36,9 +37,12 @@ from gateway.settings import Loaded
 
 app = typer.Typer(
     name="pdt-gateway",
+    cls=PanelGroup,
+    rich_markup_mode="markdown",
     help="PDT radio gateway (PDT 电台网关): radios and GNSS receivers in; MQTT, a time series, "
     "an alarm and a live map out.\n\nTry it now, with nothing installed beside it: "
-    "pdt-gateway demo",
+    "pdt-gateway demo\n\n"
+    "Exit codes: 0 fine, 1 found something wrong, 2 usage or settings, 3 cannot run.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -111,10 +115,9 @@ def decode(
 ) -> None:
     """Read a recording offline: raw bytes to one JSON event a line, or hex to arrays of events.
 
-    Examples:
-    echo '7e0002…7e' | pdt-gateway decode jt808 --hex
+    Example: echo '7e0002…7e' | pdt-gateway decode jt808 --hex
 
-    echo '7e0002…7e' | pdt-gateway decode jt808 --hex --explain
+    The same, explained: echo '7e0002…7e' | pdt-gateway decode jt808 --hex --explain
     """
     if explain:
         _explain(driver, file, hex_lines=hex_lines, json=json)
@@ -162,7 +165,10 @@ def number(
     group: Annotated[bool, typer.Option("--group", help="It is a group, not a radio.")] = False,
     json: AsJson = False,
 ) -> None:
-    """A PDT number or its 24-bit air-interface address, both ways (个呼号码、组号)."""
+    """A PDT number or its 24-bit air-interface address, both ways (个呼号码、组号).
+
+    Example: pdt-gateway number 80020200
+    """
     try:
         facts = pdt_number.number_facts(value, is_group=group or None)
     except ValueError as error:
@@ -248,7 +254,12 @@ def check(
 
 @app.command()
 def run(config: ConfigFile) -> None:
-    """Run the service until SIGTERM or Ctrl-C."""
+    """Run the service until SIGTERM or Ctrl-C.
+
+    Say `pdt-gateway check` first; docs/operations.md has it under systemd and in a compose file.
+
+    Example: pdt-gateway run --config config/gateway.toml
+    """
     from gateway.app import serve  # noqa: PLC0415 - the other commands start faster without it
 
     serve(config)
@@ -260,7 +271,11 @@ def demo(
     seconds: Annotated[float, typer.Option(help="End after so many seconds; 0 for never.")] = 0,
     port: Annotated[int, typer.Option(help="Port of the live page; 0 for a free one.")] = 8080,
 ) -> None:
-    """The whole thing with nothing installed beside it: broker, store, page, an emulated town."""
+    """The whole thing with nothing installed beside it: broker, store, page, an emulated town.
+
+    It prints a sign-in link for the page and a line that watches the broker. After some 20 s
+    somebody presses the button. The emulated radios answer what the page asks them.
+    """
     from gateway.demo.places import a_port_like  # noqa: PLC0415 - as above
     from gateway.demo.run import run_demo  # noqa: PLC0415 - as above
 
@@ -278,6 +293,8 @@ def record(
     """Write what a link says, byte by byte with its timing, to a file (docs/recording.md).
 
     The gateway must not be running on the same link: a serial port is opened exclusively.
+
+    Example: pdt-gateway record --config config/gateway.toml station-1 fault.rec --seconds 30
     """
     from gateway import recording  # noqa: PLC0415 - as above
 
@@ -295,7 +312,10 @@ def replay(
         list[str] | None, typer.Option("--option", "-o", help="A driver's option, key=value.")
     ] = None,
 ) -> None:
-    """Play a recording as a link, through its driver: one JSON event a line, with its timing."""
+    """Play a recording as a link, through its driver: one JSON event a line, with its timing.
+
+    Example: pdt-gateway replay hytera_hrnp fault.rec --speed 10
+    """
     from gateway import recording  # noqa: PLC0415 - as above
 
     catalog = Catalog.scan()

@@ -24,8 +24,10 @@ MOST_NAME = 64
 
 app = typer.Typer(
     name="command",
-    help="Ask a radio for something (向电台下发指令) through the running gateway, and wait for the "
-    "outcome.\n\nOff until [commands] enabled = true, and then only what its allow lists.\n\n"
+    rich_markup_mode="markdown",
+    help="Ask a radio for something (向电台下发指令), and wait for the outcome.\n\n"
+    "It goes through the gateway that is running. Off until [commands] enabled = true, and then "
+    "only what its allow lists.\n\n"
     "Exit code 0 delivered; 1 refused, timed out or expired; 3 no gateway runs.",
     no_args_is_help=True,
 )

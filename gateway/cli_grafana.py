@@ -11,6 +11,7 @@ from gateway.errors import ConfigError
 
 app = typer.Typer(
     name="grafana",
+    rich_markup_mode="markdown",
     help="Grafana's dashboards and alerts (看板与告警): push them, or write them for mounting.",
     no_args_is_help=True,
 )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="influx",
+    rich_markup_mode="markdown",
     help="The time series (时间序列): make its places, keep to what may be kept.",
     no_args_is_help=True,
 )
