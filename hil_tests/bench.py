@@ -125,6 +125,10 @@ class RealBench:
         del name
         return None
 
+    def texts_of(self, name: str) -> None:
+        """As above."""
+        del name
+
     async def links(self) -> list[dict[str, Any]]:
         """The scenario's links with the ports and addresses of the bench file."""
         return [self._place(msgspec.structs.asdict(link)) for link in self._scenario.link]

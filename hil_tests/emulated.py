@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -13,10 +13,11 @@ from gateway.clock import Clock
 from gateway.errors import ConfigError
 from gateway.model.geo import Point
 from gateway.model.identity import RadioId
-from hil_tests.devices.base import Device
+from hil_tests.devices.base import Device, ShowsTexts
 from hil_tests.devices.hytera_hrnp import HrnpStation, HrnpUnit
 from hil_tests.devices.hytera_hstrp import HstrpRepeater
 from hil_tests.devices.jt808 import Jt808Device
+from hil_tests.devices.kenwood import KenwoodBase
 from hil_tests.devices.nmea0183 import Nmea0183Device
 from hil_tests.devices.tetra_pei import TetraPeiDevice
 from hil_tests.numbers import address_of, radio_of
@@ -97,6 +98,11 @@ class EmulatedBench:
         """True where the device has its acknowledgement; None where nobody can tell."""
         return self._actors[name].device.is_press_acknowledged
 
+    def texts_of(self, name: str) -> Sequence[str]:
+        """What a device has shown; nothing where it has no display."""
+        device = self._actors[name].device
+        return device.texts if isinstance(device, ShowsTexts) else ()
+
     async def links(self) -> list[dict[str, Any]]:
         """The ``[[link]]`` tables, with places on this machine."""
         return [await self._place(link) for link in self._scenario.link]
@@ -144,6 +150,8 @@ class EmulatedBench:
             )
         if table.kind == "tetra":
             return TetraPeiDevice(int(table.number), every_s=table.every_s)
+        if table.kind == "kenwood":
+            return KenwoodBase(table.number, every_s=table.every_s)
         address = address_of(self._scenario, table)
         if table.kind == "repeater":
             return HstrpRepeater(address, every_s=table.every_s)

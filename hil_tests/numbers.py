@@ -23,6 +23,8 @@ def radio_of(scenario: Scenario, device: DeviceTable) -> RadioId:
         return radio_id("receiver", device.link)
     if device.kind == "terminal":
         return radio_id("jt808", device.number.zfill(PHONE_DIGITS))
+    if device.kind == "kenwood":
+        return radio_id("kenwood", device.number)
     if device.kind == "tetra":
         return radio_id("tetra", device.number)
     return _numbering(scenario, device).name(address_of(scenario, device))

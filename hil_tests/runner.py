@@ -8,14 +8,17 @@ from typing import Any, Protocol
 
 import msgspec
 
+from drivers.api import Verb
 from gateway.errors import NotAllowedError
 from gateway.model.emergency import Emergency
 from gateway.model.geo import Point, distance_m
 from gateway.model.identity import RadioId
 from gateway.roster.units import RosterFile, Unit
+from gateway.runtime import downlink
 from hil_tests.host import Event, GatewayHere, until
 from hil_tests.scenario import (
     AnyStep,
+    Ask,
     Close,
     DeviceDo,
     Do,
@@ -27,7 +30,9 @@ from hil_tests.scenario import (
     SeeEmergency,
     SeeEvent,
     SeeLink,
+    SeeOutcome,
     SeeRejected,
+    SeeShown,
     SeeUnit,
     Take,
     Wait,
@@ -56,6 +61,10 @@ class Bench(Protocol):
 
     def is_acknowledged(self, name: str) -> bool | None:
         """True where the device has its acknowledgement; None where nobody can tell."""
+        ...
+
+    def texts_of(self, name: str) -> Sequence[str] | None:
+        """Every text that the device has shown; None where nobody can tell."""
         ...
 
     async def links(self) -> list[dict[str, Any]]:
@@ -129,8 +138,11 @@ class Play:
         return self._here
 
     async def _start(self) -> None:
-        board = msgspec.structs.asdict(self._scenario.board)
-        document = {"link": self._links, "board": board}
+        document = {
+            "link": self._links,
+            "board": msgspec.structs.asdict(self._scenario.board),
+            "commands": msgspec.structs.asdict(self._scenario.commands),
+        }
         self._here = GatewayHere(self._folder, document, self._roster())
         await self._lives.enter_async_context(self._here.running())
         listening = [link["id"] for link in self._links if "listen" in link]
@@ -165,6 +177,8 @@ class Play:
         self._mark = len(self._events)
         if isinstance(step, Take | Close):
             await self._act(step)
+        elif isinstance(step, Ask):
+            await self._ask(step)
         elif isinstance(step, RestartGateway):
             await self._restart()
         elif isinstance(step, DeviceDo):
@@ -183,6 +197,12 @@ class Play:
         else:
             await pipeline.close(emergency.emergency_id, step.by, step.verdict, None)
 
+    async def _ask(self, step: Ask) -> None:
+        radio = self._bench.radio_of(step.device)
+        await self._gateway.gateway.downlink.ask(
+            downlink.Ask(radio, Verb(step.verb), step.by, step.body, step.every_s, step.for_s)
+        )
+
     # What must be seen.
 
     async def _see(self, step: See) -> None:
@@ -191,14 +211,23 @@ class Play:
         if isinstance(step, SeeCount) and step.exactly is not None:
             await asyncio.sleep(max(0.0, self._done_at + step.within_s - loop.time()))
             left_s = 0.0
-        if isinstance(step, SeeAcknowledged) and self._bench.is_acknowledged(step.device) is None:
-            self._tell(f"      look: {step.device} shows that its alarm was received")
+        if (look := self._only_a_person_sees(step)) is not None:
+            self._tell(f"      look: {look}")
             return
         if not await until(lambda: self._is_seen(step), left_s):
             raise NotSeenError(
                 f"{self._scenario.name}: not within {step.within_s:g} s: {describe(step)}; "
                 f"instead: {self._instead(step)}"
             )
+
+    def _only_a_person_sees(self, step: See) -> str | None:
+        """What to look for where nothing here can tell, else None."""
+        bench = self._bench
+        if isinstance(step, SeeAcknowledged) and bench.is_acknowledged(step.device) is None:
+            return f"{step.device} shows that its alarm was received"
+        if isinstance(step, SeeShown) and bench.texts_of(step.device) is None:
+            return f"{step.device} shows {step.body!r}"
+        return None
 
     def _is_seen(self, step: See) -> bool:
         looks: dict[type[See], Callable[[Any], bool]] = {
@@ -209,6 +238,8 @@ class Play:
             SeeUnit: lambda look: self._unit_state(look.device) == look.state,
             SeeCount: self._sees_count,
             SeeRejected: lambda look: self._rejected(look.link) >= look.at_least,
+            SeeOutcome: self._sees_outcome,
+            SeeShown: lambda look: look.body in (self._bench.texts_of(look.device) or ()),
         }
         return looks[type(step)](step)
 
@@ -241,6 +272,11 @@ class Play:
         if look.exactly is not None:
             return count == look.exactly
         return look.at_least is not None and count >= look.at_least
+
+    def _sees_outcome(self, look: SeeOutcome) -> bool:
+        ended = {"verb": look.verb, "result": look.result}
+        since = self._events[self._mark :]
+        return bool(self._events_of(look.device, "command_ended", ended, since))
 
     def _events_of(
         self, device: str, kind: str, fields: dict[str, Any], events: Sequence[Event]
@@ -279,6 +315,11 @@ class Play:
         if isinstance(step, SeeCount):
             found = self._events_of(step.device, step.type, step.fields, self._events)
             return f"{len(found)} events"
+        if isinstance(step, SeeOutcome):
+            views = self._gateway.gateway.downlink.views()
+            return "; ".join(f"{v.verb} {v.state} {v.why or ''}" for v in views) or "no command"
+        if isinstance(step, SeeShown):
+            return repr(self._bench.texts_of(step.device))
         last = [f"{each['type']} {each}" for each in self._events[-TELL_EVENTS:]]
         return "the last events: " + ("; ".join(last) or "none")
 

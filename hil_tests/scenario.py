@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from gateway.errors import ConfigError
-from gateway.model.events import EmergencyKind, LinkState, Verdict
+from gateway.model.events import CommandResult, CommandVerb, EmergencyKind, LinkState, Verdict
 from gateway.model.views import UnitState
 from gateway.roster.units import Slug
-from gateway.settings import convert_table
+from gateway.settings import CommandSettings, convert_table
 
 FOLDER = Path(__file__).parent / "scenarios"
 
@@ -24,7 +24,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=60)]
 Metres = Annotated[float, msgspec.Meta(gt=0)]
 Latitude = Annotated[float, msgspec.Meta(ge=-90, le=90)]
 Longitude = Annotated[float, msgspec.Meta(ge=-180, le=180)]
-DeviceKind = Literal["receiver", "terminal", "station", "unit", "repeater", "tetra"]
+DeviceKind = Literal["receiver", "terminal", "station", "unit", "repeater", "tetra", "kenwood"]
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,8 +45,8 @@ class DeviceTable(Table, frozen=True, kw_only=True):
     """A radio, a terminal or a receiver.
 
     It is on ``link``, or (a unit on the air) heard by the control station ``behind``. ``number`` is
-    its 8-digit PDT number, its phone number, its 24-bit address or its ISSI; that of a ``repeater``
-    is the number of the radio on its air. ``unit`` registers it to a unit of that id; without one
+    its 8-digit PDT number, its phone number, its 24-bit address, its ISSI or its FleetSync number;
+    that of a ``repeater`` or of a ``kenwood`` base is the number of the radio on its air. ``unit`` registers it to a unit of that id; without one
     the gateway does not know it. It reports every ``every_s`` seconds.
     """
 
@@ -141,6 +141,16 @@ class Close(DeviceDo, frozen=True, kw_only=True, tag="do close"):
     verdict: Verdict
 
 
+class Ask(DeviceDo, frozen=True, kw_only=True, tag="do ask"):
+    """A dispatcher asks something of a radio; the scenario's ``[commands]`` must allow it."""
+
+    verb: CommandVerb
+    by: str = "bench"
+    body: str = ""
+    every_s: int = 0
+    for_s: int = 0
+
+
 class RestartGateway(Do, frozen=True, kw_only=True, tag="do restart_gateway"):
     """The gateway is stopped and started again."""
 
@@ -162,6 +172,7 @@ AnyDo = (
     | Noise
     | Take
     | Close
+    | Ask
     | RestartGateway
     | Wait
 )
@@ -242,7 +253,32 @@ class SeeRejected(See, frozen=True, kw_only=True, tag="see rejected"):
     at_least: int = 1
 
 
-AnySee = SeeEvent | SeeLink | SeeEmergency | SeeAcknowledged | SeeUnit | SeeCount | SeeRejected
+class SeeOutcome(See, frozen=True, kw_only=True, tag="see outcome"):
+    """A command to a device has ended so since the last ``do``."""
+
+    device: str
+    verb: CommandVerb
+    result: CommandResult
+
+
+class SeeShown(See, frozen=True, kw_only=True, tag="see shown"):
+    """The radio shows a text."""
+
+    device: str
+    body: str
+
+
+AnySee = (
+    SeeEvent
+    | SeeLink
+    | SeeEmergency
+    | SeeAcknowledged
+    | SeeUnit
+    | SeeCount
+    | SeeRejected
+    | SeeOutcome
+    | SeeShown
+)
 AnyStep = AnyDo | AnySee
 
 SERIAL_STEPS = (Plug, Unplug, Noise)  # need a serial port of the device's own
@@ -257,7 +293,7 @@ class BoardTable(Table, frozen=True, kw_only=True):
 
 
 class Scenario(Table, frozen=True, kw_only=True):
-    """A whole file; ``name`` is the file's."""
+    """A whole file; ``name`` is the file's, ``commands`` is as in the gateway's settings."""
 
     name: str
     title: str
@@ -267,6 +303,7 @@ class Scenario(Table, frozen=True, kw_only=True):
     device: tuple[DeviceTable, ...]
     steps: tuple[AnyStep, ...]
     board: BoardTable = BoardTable()
+    commands: CommandSettings = CommandSettings()
 
     def device_named(self, name: str) -> DeviceTable:
         """One device."""
@@ -323,11 +360,17 @@ def _complaints(scenario: Scenario) -> Iterator[str]:
             yield f"step {number}: there is no link {step.link!r}"
         if isinstance(step, SeeCount) and (step.exactly is None) == (step.at_least is None):
             yield f"step {number}: say one of exactly and at_least"
+        if isinstance(step, Ask) and not _is_allowed(step, scenario.commands):
+            yield f"step {number}: [commands] must be enabled and allow {step.verb!r}"
         name = getattr(step, "device", None)
         if name is not None and name not in devices:
             yield f"step {number}: there is no device {name!r}"
         elif isinstance(step, WIRE_STEPS):
             yield from _complaints_about_wire(f"step {number}", step, scenario)
+
+
+def _is_allowed(step: Ask, commands: CommandSettings) -> bool:
+    return commands.enabled and step.verb in commands.allow
 
 
 def _complaints_about_wire(where: str, step: DeviceDo, scenario: Scenario) -> Iterator[str]:

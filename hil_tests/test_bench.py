@@ -18,6 +18,7 @@ from hil_tests.rig.pty import PtyPort
 from hil_tests.runner import NotSeenError, Play
 from hil_tests.scenario import (
     FOLDER,
+    Ask,
     Close,
     DeviceDo,
     Noise,
@@ -56,6 +57,11 @@ def short_scenario(folder: Path, step: str) -> Path:
         ('{ see = "link", link = "x", state = "up" }', "step 1: there is no link 'x'"),
         ('{ do = "press", device = "receiver", knd = "alarm" }', "did you mean 'kind'"),
         ('{ see = "count", type = "text", device = "receiver" }', "step 1: say one of exactly"),
+        (
+            '{ do = "ask", device = "receiver", verb = "locate" }',
+            "commands. must be enabled and allow",
+        ),
+        ('{ do = "ask", device = "receiver", verb = "kill" }', "'kill' is wrong"),
         ('{ do = "wait", after_s = -1 }', "after_s: -1 is wrong"),
     ],
 )
@@ -88,7 +94,7 @@ def test_the_example_bench_has_a_place_for_every_device_and_words_for_every_step
         is_noisy = any(isinstance(step, Noise) for step in scenario.steps)
         assert bool(obstacle(scenario, bench)) == is_noisy
         for step in scenario.steps:
-            if isinstance(step, DeviceDo) and not isinstance(step, Noise | Take | Close):
+            if isinstance(step, DeviceDo) and not isinstance(step, Noise | Take | Close | Ask):
                 assert "radio A" in request(step, "radio A") or step.say
 
 
