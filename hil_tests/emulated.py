@@ -50,6 +50,16 @@ from hil_tests.scenario import (
 
 ANSWER_TIMEOUT_S = 1.0  # a terminal repeats after so long; the standard leaves the time to it
 
+# Devices whose number is written as they have it themselves, by kind.
+PLAIN: dict[str, Callable[[str, float], Device]] = {
+    "receiver": lambda _number, every_s: Nmea0183Device(every_s=every_s),
+    "terminal": lambda number, every_s: Jt808Device(
+        number, every_s=every_s, answer_timeout_s=ANSWER_TIMEOUT_S
+    ),
+    "tetra": lambda number, every_s: TetraPeiDevice(int(number), every_s=every_s),
+    "kenwood": lambda number, every_s: KenwoodBase(number, every_s=every_s),
+}
+
 
 class Cable:
     """What lies between a device and a serial port."""
@@ -142,21 +152,14 @@ class EmulatedBench:
     # Building.
 
     def _device(self, table: DeviceTable) -> Device:
-        if table.kind == "receiver":
-            return Nmea0183Device(every_s=table.every_s)
-        if table.kind == "terminal":
-            return Jt808Device(
-                table.number, every_s=table.every_s, answer_timeout_s=ANSWER_TIMEOUT_S
-            )
-        if table.kind == "tetra":
-            return TetraPeiDevice(int(table.number), every_s=table.every_s)
-        if table.kind == "kenwood":
-            return KenwoodBase(table.number, every_s=table.every_s)
+        number, every_s = table.number, table.every_s
+        if table.kind in PLAIN:
+            return PLAIN[table.kind](number, every_s)
         address = address_of(self._scenario, table)
         if table.kind == "repeater":
-            return HstrpRepeater(address, every_s=table.every_s)
+            return HstrpRepeater(address, every_s=every_s)
         if table.kind == "station":
-            return HrnpStation(address, every_s=table.every_s)
+            return HrnpStation(address, every_s=every_s)
         station = self._actors[table.behind].device
         if not isinstance(station, HrnpStation):
             raise ConfigError(f"device {table.name!r}: {table.behind!r} is no station")

@@ -268,10 +268,13 @@ class Play:
         return look.ended is None or (state.ended_at is not None) == look.ended
 
     def _sees_count(self, look: SeeCount) -> bool:
-        count = len(self._events_of(look.device, look.type, look.fields, self._events))
+        count = self._count(look)
         if look.exactly is not None:
             return count == look.exactly
         return look.at_least is not None and count >= look.at_least
+
+    def _count(self, look: SeeCount) -> int:
+        return len(self._events_of(look.device, look.type, look.fields, self._events))
 
     def _sees_outcome(self, look: SeeOutcome) -> bool:
         ended = {"verb": look.verb, "result": look.result}
@@ -305,21 +308,26 @@ class Play:
 
     def _instead(self, step: See) -> str:
         """What there is, for whoever has to find out why."""
-        if isinstance(step, SeeLink):
-            view = self._gateway.gateway.facts.link(step.link)
-            return "no such link" if view is None else f"{view.state} ({view.why})"
-        if isinstance(step, SeeUnit):
-            return str(self._unit_state(step.device))
-        if isinstance(step, SeeEmergency):
-            return repr(self._emergency(step.device))
-        if isinstance(step, SeeCount):
-            found = self._events_of(step.device, step.type, step.fields, self._events)
-            return f"{len(found)} events"
-        if isinstance(step, SeeOutcome):
-            views = self._gateway.gateway.downlink.views()
-            return "; ".join(f"{v.verb} {v.state} {v.why or ''}" for v in views) or "no command"
-        if isinstance(step, SeeShown):
-            return repr(self._bench.texts_of(step.device))
+        tells: dict[type[See], Callable[[Any], str]] = {
+            SeeLink: self._link_now,
+            SeeUnit: lambda look: str(self._unit_state(look.device)),
+            SeeEmergency: lambda look: repr(self._emergency(look.device)),
+            SeeCount: lambda look: f"{self._count(look)} events",
+            SeeOutcome: lambda _look: self._commands_now(),
+            SeeShown: lambda look: repr(self._bench.texts_of(look.device)),
+        }
+        tell = tells.get(type(step), lambda _look: self._last_events())
+        return tell(step)
+
+    def _link_now(self, look: SeeLink) -> str:
+        view = self._gateway.gateway.facts.link(look.link)
+        return "no such link" if view is None else f"{view.state} ({view.why})"
+
+    def _commands_now(self) -> str:
+        views = self._gateway.gateway.downlink.views()
+        return "; ".join(f"{v.verb} {v.state} {v.why or ''}" for v in views) or "no command"
+
+    def _last_events(self) -> str:
         last = [f"{each['type']} {each}" for each in self._events[-TELL_EVENTS:]]
         return "the last events: " + ("; ".join(last) or "none")
 

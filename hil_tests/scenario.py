@@ -46,8 +46,9 @@ class DeviceTable(Table, frozen=True, kw_only=True):
 
     It is on ``link``, or (a unit on the air) heard by the control station ``behind``. ``number`` is
     its 8-digit PDT number, its phone number, its 24-bit address, its ISSI or its FleetSync number;
-    that of a ``repeater`` or of a ``kenwood`` base is the number of the radio on its air. ``unit`` registers it to a unit of that id; without one
-    the gateway does not know it. It reports every ``every_s`` seconds.
+    that of a ``repeater`` or a ``kenwood`` base is the number of the radio on its air. ``unit``
+    registers it to a unit of that id; without one the gateway does not know it. It reports every
+    ``every_s`` seconds.
     """
 
     name: Slug
@@ -356,26 +357,31 @@ def _complaints(scenario: Scenario) -> Iterator[str]:
         elif not device.behind and device.link not in links:
             yield f"device {device.name!r}: there is no link {device.link!r}"
     for number, step in enumerate(scenario.steps, start=1):
-        if isinstance(step, SeeLink | SeeRejected) and step.link not in links:
-            yield f"step {number}: there is no link {step.link!r}"
-        if isinstance(step, SeeCount) and (step.exactly is None) == (step.at_least is None):
-            yield f"step {number}: say one of exactly and at_least"
-        if isinstance(step, Ask) and not _is_allowed(step, scenario.commands):
-            yield f"step {number}: [commands] must be enabled and allow {step.verb!r}"
-        name = getattr(step, "device", None)
-        if name is not None and name not in devices:
-            yield f"step {number}: there is no device {name!r}"
-        elif isinstance(step, WIRE_STEPS):
-            yield from _complaints_about_wire(f"step {number}", step, scenario)
+        for complaint in _complaints_about_step(step, scenario, links):
+            yield f"step {number}: {complaint}"
+
+
+def _complaints_about_step(step: AnyStep, scenario: Scenario, links: set[str]) -> Iterator[str]:
+    if isinstance(step, SeeLink | SeeRejected) and step.link not in links:
+        yield f"there is no link {step.link!r}"
+    if isinstance(step, SeeCount) and (step.exactly is None) == (step.at_least is None):
+        yield "say one of exactly and at_least"
+    if isinstance(step, Ask) and not _is_allowed(step, scenario.commands):
+        yield f"[commands] must be enabled and allow {step.verb!r}"
+    name = getattr(step, "device", None)
+    if name is not None and name not in {device.name for device in scenario.device}:
+        yield f"there is no device {name!r}"
+    elif isinstance(step, WIRE_STEPS):
+        yield from _complaints_about_wire(step, scenario)
 
 
 def _is_allowed(step: Ask, commands: CommandSettings) -> bool:
     return commands.enabled and step.verb in commands.allow
 
 
-def _complaints_about_wire(where: str, step: DeviceDo, scenario: Scenario) -> Iterator[str]:
+def _complaints_about_wire(step: DeviceDo, scenario: Scenario) -> Iterator[str]:
     device = scenario.device_named(step.device)
     if device.behind:
-        yield f"{where}: {device.name!r} has no wire of its own; use its station"
+        yield f"{device.name!r} has no wire of its own; use its station"
     elif isinstance(step, SERIAL_STEPS) and scenario.link_of(device).transport != "serial":
-        yield f"{where}: {device.name!r} is not on a serial port"
+        yield f"{device.name!r} is not on a serial port"
