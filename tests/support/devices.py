@@ -10,6 +10,9 @@ from hil_tests.devices.base import Device
 from hil_tests.devices.hytera_hrnp import HrnpStation
 from hil_tests.devices.hytera_hstrp import HstrpRepeater
 from hil_tests.devices.jt808 import Jt808Device
+from hil_tests.devices.moto_ars import MotoArsDevice
+from hil_tests.devices.moto_tms import MotoTmsDevice
+from hil_tests.devices.tetra_pei import TetraPeiDevice
 from tests.support.talk import Talk
 
 STEP_S = 0.1
@@ -55,21 +58,46 @@ DEVICES: dict[str, Callable[[], Cast]] = {
     "hytera_hstrp": repeater_and_unit,
 }
 
-# By driver: why no device of it could ever say that its emergency has come.
-UNANSWERED = {
-    "tetra_pei": "neither a status nor a place is answered; its receipts are for texts",
-    "moto_ars": "carries no emergency; its receipts are for registrations",
-    "moto_tms": "carries no emergency; its receipts are for texts",
+
+class Said(NamedTuple):
+    """What a device without an answer to its emergencies has answered instead, and why so."""
+
+    why: str
+    device: Callable[[], Any]
+    say: Callable[[Any], None]
+    is_answered: Callable[[Any], bool]
+
+
+# By driver. R9 asks nothing of the two that carry no emergency.
+UNANSWERED: dict[str, Said] = {
+    "tetra_pei": Said(
+        "neither a status nor a place is answered; its receipts are SDS-TL reports for texts",
+        lambda: TetraPeiDevice(4470001),
+        lambda radio: radio.write("Hello"),
+        lambda radio: bool(radio.reported),
+    ),
+    "moto_ars": Said(
+        "carries no emergency; its receipts are for registrations, which it repeats by itself",
+        lambda: MotoArsDevice(11),
+        lambda radio: None,
+        lambda radio: radio.is_registered,
+    ),
+    "moto_tms": Said(
+        "carries no emergency; its receipts are for texts",
+        lambda: MotoTmsDevice(11),
+        lambda radio: radio.write("Hello"),
+        lambda radio: bool(radio.acknowledged),
+    ),
 }
 
 
 class Played:
-    """A device of ``DEVICES`` against a session of its driver."""
+    """A device of ``DEVICES``, or of ``UNANSWERED``, against a session of its driver."""
 
     def __init__(self, driver: Driver[Any]) -> None:
         self.talk = Talk(driver)
         self.sent: list[bytes] = []  # by the device, so far
-        self.speaker, self.presser = DEVICES[driver.name]()
+        self.speaker, self.presser = _cast(driver.name)
         self.presser.move(*HERE, speed_mps=0.0, course_deg=0.0)
         self.talk.ear.take = self._to_device
         for frame in self.talk.ear.written:  # what the codec said on opening
@@ -103,3 +131,10 @@ class Played:
 
     def _now(self) -> Moment:
         return Moment(self.talk.clock.monotonic(), self.talk.clock.now())
+
+
+def _cast(driver: str) -> Cast:
+    if driver in DEVICES:
+        return DEVICES[driver]()
+    device = UNANSWERED[driver].device()
+    return Cast(device, device)

@@ -3,7 +3,7 @@
 For every driver that says it has receipts, found by the scan: each frame of its vectors against an
 outbox that blocks, and then commits or fails what the frame brought, one write after the other.
 And the word of an emulated device: it has its acknowledgement when, and only when, the disk has
-taken the emergency.
+taken its emergency, or its text or registration where the protocol answers those alone.
 """
 
 import asyncio
@@ -170,6 +170,33 @@ def test_a_device_is_acknowledged_when_the_disk_has_its_emergency(name: str) -> 
         played.talk.disk.mood = "commits"
         assert await played.until_acknowledged(within_s=40)
         assert played.raised == 1
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("name", sorted(UNANSWERED))
+def test_a_device_is_answered_when_the_disk_has_what_it_said(name: str) -> None:
+    said = UNANSWERED[name]
+
+    async def is_answered(played: Played) -> bool:
+        said.say(played.speaker)
+        await played.run(8)
+        return said.is_answered(played.speaker)
+
+    async def story() -> None:
+        played = Played(DRIVERS[name])
+        disk = played.talk.disk
+        disk.mood = "blocks"
+        await played.run(5)  # a radio on a PEI hands texts over once it was asked to
+        assert not await is_answered(played)
+        assert disk.waiting, "it was heard"
+        disk.settle(StoreError("the disk is full"))
+        disk.mood = "fails"
+        assert not await is_answered(played)
+        assert disk.events == []
+        disk.mood = "commits"
+        assert await is_answered(played)
+        assert disk.events
 
     asyncio.run(story())
 
