@@ -87,9 +87,10 @@ class GatewayProcess:
         self.report: Path | None = None  # where the child writes how its loop did
         self.environment: dict[str, str] = {}  # what its service manager gives it
         self._process: BaseProcess | None = None
-        # "__main__" too, or every child would import the test runner anew.
+        # "__main__" and this module too, or every child would import the test runner anew.
         drivers = [f"drivers.{module.name}" for module in pkgutil.iter_modules(["drivers"])]
-        self._context.set_forkserver_preload(["__main__", "gateway.app", *drivers])
+        loaded = ["__main__", __name__, "gateway.app", *drivers, "tests.support.frozen"]
+        self._context.set_forkserver_preload(loaded)
 
     def start(self) -> None:
         """Begin; returns before it is ready."""
