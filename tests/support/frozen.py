@@ -1,4 +1,4 @@
-"""Imported last by the fork server: what is loaded by then is left alone by every child's collector.
+"""Imported last by the fork server: what is loaded by then every child's collector leaves alone.
 
 A child that collects garbage would touch, and so copy, every page of it: a quarter of a second for
 each of two hundred starts.
