@@ -21,7 +21,7 @@ from gateway.catalog import Catalog
 from gateway.cli_backup import backup, restore
 from gateway.cli_command import app as command_app
 from gateway.cli_command import commands
-from gateway.cli_common import AsJson, ConfigFile, Exit, print_json
+from gateway.cli_common import AsJson, ConfigFile, Exit, print_json, tell
 from gateway.cli_grafana import app as grafana_app
 from gateway.cli_influx import app as influx_app
 from gateway.cli_init import init
@@ -279,7 +279,7 @@ def demo(
     from gateway.demo.places import a_port_like  # noqa: PLC0415 - as above
     from gateway.demo.run import run_demo  # noqa: PLC0415 - as above
 
-    run_demo(lambda text: print(text, flush=True), seconds=seconds, port=a_port_like(port))
+    run_demo(tell, seconds=seconds, port=a_port_like(port))
 
 
 @app.command()
@@ -298,7 +298,7 @@ def record(
     """
     from gateway import recording  # noqa: PLC0415 - as above
 
-    count = recording.record(config, link, file, seconds, lambda text: print(text, flush=True))
+    count = recording.record(config, link, file, seconds, tell)
     print(f"{file}: {count} bytes received")
 
 
@@ -353,7 +353,7 @@ def emulate(
     from gateway.demo.emulate import Emulation, play  # noqa: PLC0415 - as above
 
     wanted = Emulation(device, number, pty, connect, listen, udp, every, press_after)
-    play(wanted, lambda text: print(text, flush=True), seconds)
+    play(wanted, tell, seconds)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """What every command of the command line shares."""
 
+import os
 import sys
 from enum import IntEnum
 from pathlib import Path
@@ -29,3 +30,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
 def print_json(value: Any) -> None:
     """Facts for programs."""
     sys.stdout.write(msgspec.json.format(to_json(value)).decode() + "\n")
+
+
+def tell(text: str) -> None:
+    """Print a line at once; raises BrokenPipeError where nobody reads any more."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)  # for what is still to be written at the end
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        raise

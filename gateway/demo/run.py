@@ -1,6 +1,7 @@
 """``pdt-gateway demo``: the whole thing in one process, with nothing installed beside it."""
 
 import asyncio
+import contextlib
 import signal
 import tempfile
 from collections.abc import Callable
@@ -20,41 +21,70 @@ LINK_S = 12 * 3_600.0
 
 
 def run_demo(tell: Callable[[str], None], *, seconds: float, port: int) -> None:
-    """Play until Ctrl-C, or for ``seconds`` where that is not 0; leaves nothing behind."""
-    with tempfile.TemporaryDirectory(prefix="pdt-demo-") as folder:
+    """Play until Ctrl-C, or for ``seconds`` where that is not 0; leaves nothing behind.
+
+    It also ends when nobody reads any more what it tells.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the loop has its own
+    listener = _Listener(tell)
+    with (
+        contextlib.suppress(KeyboardInterrupt),
+        tempfile.TemporaryDirectory(prefix="pdt-demo-") as folder,
+    ):
         places = prepare(Path(folder), port)
         logs.set_up("error", "text")
-        asyncio.run(_play(places, tell, seconds))
-    tell("the demo has ended; nothing is left running 演示结束")
+        asyncio.run(_play(places, listener, seconds))
+    listener.tell("the demo has ended; nothing is left running 演示结束")
 
 
-async def _play(places: DemoPlaces, tell: Callable[[str], None], seconds: float) -> None:
-    catalog = Catalog.scan()
-    loaded, roster, _ = check(places.settings_file, catalog)
-    gateway = Gateway(loaded, roster, catalog)
-    clock = SystemClock()
-    scene = Scene(places, clock, lambda what: tell(f"  {_age(clock, started)}  {what}"))
-    started = clock.monotonic()
+class _Listener:
+    """Whoever reads what is told, as long as there is somebody."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.left: Callable[[], None] = lambda: None  # called when nobody reads any more
+        self._tell = tell
+
+    def tell(self, text: str) -> None:
+        """Tell a line."""
+        try:
+            self._tell(text)
+        except BrokenPipeError:
+            self.left()
+
+
+async def _play(places: DemoPlaces, listener: _Listener, seconds: float) -> None:
     stop = asyncio.Event()
-    ready = asyncio.Event()
+    listener.left = stop.set
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if seconds:
         loop.call_later(seconds, stop.set)
+    catalog = Catalog.scan()
+    loaded, roster, _ = check(places.settings_file, catalog)
+    gateway = Gateway(loaded, roster, catalog)
+    ready = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(gateway.run(stop, lambda _: ready.set()), name="gateway")
-        await ready.wait()
-        tell(await _welcome(gateway, places))
-        started = clock.monotonic()
-        town = group.create_task(scene.run(), name="town")
+        town = group.create_task(_live(gateway, places, ready, listener.tell), name="town")
         await stop.wait()
-        town.cancel()
+        town.cancel()  # wherever it is: a gateway that stops while it starts has no page any more
     account = gateway.counters.account()
-    tell(
+    listener.tell(
         f"received {account.received} = stored {account.stored} + refreshed {account.refreshed}"
         f" + dropped {sum(account.dropped.values())} + waiting {account.waiting}"
     )
+
+
+async def _live(
+    gateway: Gateway, places: DemoPlaces, ready: asyncio.Event, tell: Callable[[str], None]
+) -> None:
+    """Say where everything is, and play the town."""
+    await ready.wait()
+    tell(await _welcome(gateway, places))
+    clock = SystemClock()
+    started = clock.monotonic()
+    await Scene(places, clock, lambda what: tell(f"  {_age(clock, started)}  {what}")).run()
 
 
 def _age(clock: SystemClock, started: float) -> str:
