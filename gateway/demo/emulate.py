@@ -1,7 +1,7 @@
 """One emulated device on a wire, by hand: what the bench uses, at the command line."""
 
 import asyncio
-import contextlib
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +27,13 @@ from hil_tests.rig.pty import PtyPort
 
 STEP_S = 0.5
 STATION_ADDRESS = 0xFC0F00
+ANSWER_S = 10.0  # an acknowledgement that has not come by then is spoken of
+
+# What a press of these is answered with: nothing, by their protocols.
+UNANSWERED = {
+    "kenwood": "the data port of a base radio has no acknowledgement",
+    "tetra_pei": "neither a status nor a place is acknowledged",
+}
 
 
 class Emulation(NamedTuple):
@@ -43,9 +50,14 @@ class Emulation(NamedTuple):
 
 
 def play(wanted: Emulation, tell: Callable[[str], None], seconds: float) -> None:
-    """Play one device until Ctrl-C, or for ``seconds`` where that is not 0."""
-    with contextlib.suppress(KeyboardInterrupt):
+    """Play one device until Ctrl-C, or for ``seconds`` where that is not 0.
+
+    It also ends when nobody reads any more what it tells.
+    """
+    try:
         asyncio.run(_play(wanted, tell, seconds))
+    except* (KeyboardInterrupt, BrokenPipeError):
+        pass
 
 
 async def _play(wanted: Emulation, tell: Callable[[str], None], seconds: float) -> None:
@@ -60,7 +72,7 @@ async def _play(wanted: Emulation, tell: Callable[[str], None], seconds: float) 
             if isinstance(mover, ShowsTexts):
                 group.create_task(_show_texts(mover, clock, tell), name="display")
             if wanted.press_after_s is not None:
-                group.create_task(_press(mover, clock, wanted.press_after_s, tell), name="press")
+                group.create_task(press(wanted.device, mover, wanted.press_after_s, clock, tell))
     except TimeoutError:
         pass
     finally:
@@ -179,10 +191,27 @@ async def _show_texts(device: ShowsTexts, clock: Clock, tell: Callable[[str], No
         await clock.sleep(0.1)
 
 
-async def _press(device: Device, clock: Clock, after_s: float, tell: Callable[[str], None]) -> None:
+async def press(
+    kind: str, device: Device, after_s: float, clock: Clock, tell: Callable[[str], None]
+) -> None:
+    """Press the button of a device of ``DEVICES`` after so long, and tell what it hears of it."""
     await clock.sleep(after_s)
-    device.press()
+    try:
+        device.press()
+    except NotImplementedError as error:
+        tell(f"no button is pressed: {error}")
+        return
     tell("the button is pressed")
+    if kind in UNANSWERED:
+        tell(f"no answer will come: {UNANSWERED[kind]}; the desk shows whether it was heard")
+        return
+    late_at = clock.monotonic() + ANSWER_S
     while not device.is_press_acknowledged:
         await clock.sleep(0.1)
+        if clock.monotonic() >= late_at:
+            late_at = math.inf
+            tell(
+                f"no acknowledgement has come within {ANSWER_S:g} s: is the gateway there, does "
+                "its disk take events (pdt-gateway outbox), is the driver the right one? waiting on"
+            )
     tell("the gateway has acknowledged it")
