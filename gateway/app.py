@@ -237,6 +237,7 @@ class Gateway:
         await _end(links)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_LIMIT_S):
+                await self.outbox.settled()  # what the links said last is committed first
                 await dispatcher.caught_up()
         for task in reversed(background):
             await _end(task)

@@ -79,6 +79,8 @@ class Outbox:
         self._low = settings.queue_rows // 4
         self._room = asyncio.Event()
         self._room.set()
+        self._is_settled = asyncio.Event()  # nothing is queued
+        self._is_settled.set()
         self._has_ended = asyncio.Event()
         self._is_closing = False
         self._rows_listeners: list[RowsListener] = []
@@ -127,6 +129,7 @@ class Outbox:
             self._refused[lane] += 1
             return False
         self._waiting[lane] = waiting + 1
+        self._is_settled.clear()
         if lane and waiting >= self._high:
             self._room.clear()
         self._worker.put(lane, Queued(write, self._told[lane]))
@@ -135,6 +138,10 @@ class Outbox:
     async def room(self) -> None:
         """Wait while telemetry is behind: from half of its queue until it is down to a quarter."""
         await self._room.wait()
+
+    async def settled(self) -> None:
+        """Wait until everything that was queued is settled."""
+        await self._is_settled.wait()
 
     def on_committed(self, listener: RowsListener) -> None:
         """Call ``listener`` on the loop with the rows of each commit, before they are settled."""
@@ -286,6 +293,8 @@ class Outbox:
                 self._listener_failed(error)
         if lane and self._waiting[lane] <= self._low:
             self._room.set()
+        if not any(self._waiting):
+            self._is_settled.set()
 
     def _tell_state(self, state: GateState, why: str) -> None:
         log.warning("outbox_state", state=state, why=why)

@@ -199,6 +199,22 @@ def test_room_waits_from_half_a_queue_down_to_a_quarter(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_settled_waits_for_everything_that_is_queued(tmp_path: Path) -> None:
+    async def story() -> None:
+        answers = Answers()
+        async with running(tmp_path / "outbox.db") as outbox:
+            await outbox.settled()
+            for number in range(500):
+                outbox.submit(answers.event(fix(number)))
+            outbox.submit(answers.raising(press(1)))
+            assert answers.told == []
+            async with asyncio.timeout(5):
+                await outbox.settled()
+            assert len(answers.stored) == 501
+
+    asyncio.run(story())
+
+
 def test_what_is_queued_is_settled_before_close_returns(tmp_path: Path) -> None:
     async def story() -> None:
         answers = Answers()
