@@ -388,7 +388,7 @@ def _check(settings: Settings, file: Path) -> None:
     ):
         parse_address(text, f"{file}: {key}")
     longest_s = settings.commands.expire_s + settings.commands.answer_s
-    if longest_s > settings.outbox.keep_s:
+    if settings.commands.enabled and longest_s > settings.outbox.keep_s:
         raise ConfigError(
             f"{file}: outbox.keep_s: {settings.outbox.keep_s:g} is shorter than a command may be "
             f"open (commands.expire_s + commands.answer_s, {longest_s:g}); make it longer"

@@ -33,7 +33,7 @@ REASON_PATTERN = re.compile(r"needs (\S+), which is not installed")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--minutes``: how long the soak lasts."""
     parser.addoption("--minutes", type=float, default=2.0, help="length of the soak (R23)")
-    parser.addoption("--backlog", type=int, default=60_000, help="fixes that wait (R17)")
+    parser.addoption("--backlog", type=int, default=360_000, help="fixes that wait (R17)")
 
 
 @pytest.fixture(name="minutes")

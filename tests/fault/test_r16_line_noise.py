@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from drivers.api import Driver, Report
+from drivers.api import Driver, Report, Transport
 from gateway.model.events import to_json
 from tests.support import battery, fuzz
 
@@ -28,7 +28,8 @@ CASES = battery.find_cases()
 DRIVERS = {
     name: found
     for name, found in battery.find_drivers().items()
-    if isinstance(found, Driver) and (battery.is_stream(found) or fuzz.truth_of(name) is not None)
+    if isinstance(found, Driver)
+    and (Transport.SERIAL in found.transports or fuzz.truth_of(name) is not None)
 }
 
 

@@ -38,7 +38,7 @@ BASELINE = 20_000  # publishes of the bare client
 SHARE = 0.4  # the rest is for reading back from disk, and for the alarms
 ALARMS_AWAY = 12
 RATE_A_S = 5_000
-ALARM_EVERY_S = 0.2
+ALARM_EVERY_S = 0.05
 ALARM_LIMIT_S = 1.0
 PUT_AT_ONCE = 1_000
 
