@@ -151,7 +151,6 @@ export const zh = {
   glyph_police: "警",
   glyph_other: "员",
   glyph_unregistered: "?",
-  // sites
   // links
   links: "链路",
   linksUp: "{n} 条正常",
