@@ -35,6 +35,8 @@ from gateway.model.quantities import Instant
 from gateway.roster.units import Roster
 from gateway.settings import Loaded
 
+MOST_PORT = 65_535
+
 app = typer.Typer(
     name="pdt-gateway",
     cls=PanelGroup,
@@ -222,7 +224,9 @@ def check(
     probe: Annotated[
         bool, typer.Option("--probe", help="Also what each port, broker, store and disk answers.")
     ] = False,
-    seconds: Annotated[float, typer.Option(help="With --probe: look so long at a link.")] = 3.0,
+    seconds: Annotated[
+        float, typer.Option(help="With --probe: look so long at a link.", min=0)
+    ] = 3.0,
     json: AsJson = False,
 ) -> None:
     """Say what is wrong with a configuration; connects to nothing without --probe.
@@ -268,8 +272,12 @@ def run(config: ConfigFile) -> None:
 @app.command()
 def demo(
     *,
-    seconds: Annotated[float, typer.Option(help="End after so many seconds; 0 for never.")] = 0,
-    port: Annotated[int, typer.Option(help="Port of the live page; 0 for a free one.")] = 8080,
+    seconds: Annotated[
+        float, typer.Option(help="End after so many seconds; 0 for never.", min=0)
+    ] = 0,
+    port: Annotated[
+        int, typer.Option(help="Port of the live page; 0 for a free one.", min=0, max=MOST_PORT)
+    ] = 8080,
 ) -> None:
     """The whole thing with nothing installed beside it: broker, store, page, an emulated town.
 
@@ -288,7 +296,9 @@ def record(
     link: Annotated[str, typer.Argument(help="The id of a link in the settings.")],
     file: Annotated[Path, typer.Argument(help="The recording to write; must not exist yet.")],
     *,
-    seconds: Annotated[float, typer.Option(help="End after so many seconds; 0 for never.")] = 0,
+    seconds: Annotated[
+        float, typer.Option(help="End after so many seconds; 0 for never.", min=0)
+    ] = 0,
 ) -> None:
     """Write what a link says, byte by byte with its timing, to a file (docs/recording.md).
 
@@ -307,7 +317,7 @@ def replay(
     driver: Annotated[str, typer.Argument(help="The driver that reads it.")],
     file: Annotated[Path, typer.Argument(help="A recording, or raw bytes.")],
     *,
-    speed: Annotated[float, typer.Option(help="1 as recorded, 60 faster, 0 at once.")] = 1.0,
+    speed: Annotated[float, typer.Option(help="1 as recorded, 60 faster, 0 at once.", min=0)] = 1.0,
     option: Annotated[
         list[str] | None, typer.Option("--option", "-o", help="A driver's option, key=value.")
     ] = None,
@@ -340,11 +350,13 @@ def emulate(
     listen: Annotated[str, typer.Option(help="Wait at address:port for a TCP connection.")] = "",
     udp: Annotated[str, typer.Option(help="Send datagrams to address:port.")] = "",
     number: Annotated[str, typer.Option(help="Phone number, or PDT number of the unit.")] = "",
-    every: Annotated[float, typer.Option(help="Seconds between two positions.")] = 2.0,
+    every: Annotated[float, typer.Option(help="Seconds between two positions.", min=0.05)] = 2.0,
     press_after: Annotated[
         float | None, typer.Option(help="Press the button after so many seconds.")
     ] = None,
-    seconds: Annotated[float, typer.Option(help="End after so many seconds; 0 for never.")] = 0,
+    seconds: Annotated[
+        float, typer.Option(help="End after so many seconds; 0 for never.", min=0)
+    ] = 0,
 ) -> None:
     """Play one emulated device on a pseudo-terminal, a TCP or a UDP port, walking a street.
 
@@ -463,8 +475,10 @@ def sign_in_link(
 def _instant(text: str) -> Instant:
     try:
         return Instant.parse(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{error}, like 2026-03-01T02:00:00Z", param_hint="--at") from None
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is no instant; one is 2026-03-01T02:00:00Z", param_hint="--at"
+        ) from None
 
 
 def _options(pairs: list[str]) -> dict[str, Any]:

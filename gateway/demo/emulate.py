@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gateway.clock import Clock, SystemClock
 from gateway.demo.town import Town
 from gateway.demo.walks import Walk
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, LinkError
 from gateway.model import pdt_number
 from gateway.settings import parse_address
 from hil_tests.devices.base import Device, ShowsTexts
@@ -89,12 +89,17 @@ def _receiver(wanted: Emulation) -> Pair:
 
 
 def _kenwood(wanted: Emulation) -> Pair:
-    base = KenwoodBase(wanted.number or "100-1001", every_s=wanted.every_s)
+    number = wanted.number or "100-1001"
+    for part in number.split("-"):
+        _whole(part)
+    base = KenwoodBase(number, every_s=wanted.every_s)
     return base, base
 
 
 def _terminal(wanted: Emulation) -> Pair:
-    terminal = Jt808Device(wanted.number or "13800138000", every_s=wanted.every_s)
+    number = wanted.number or "13800138000"
+    _whole(number)
+    terminal = Jt808Device(number, every_s=wanted.every_s)
     return terminal, terminal
 
 
@@ -106,23 +111,29 @@ def _station(wanted: Emulation) -> Pair:
 
 
 def _moto_ars(wanted: Emulation) -> Pair:
-    radio = MotoArsDevice(int(wanted.number or "11"))
+    radio = MotoArsDevice(_whole(wanted.number or "11"))
     return radio, radio
 
 
 def _moto_lrrp(wanted: Emulation) -> Pair:
-    radio = MotoLrrpDevice(int(wanted.number or "11"), every_s=wanted.every_s)
+    radio = MotoLrrpDevice(_whole(wanted.number or "11"), every_s=wanted.every_s)
     return radio, radio
 
 
 def _moto_tms(wanted: Emulation) -> Pair:
-    radio = MotoTmsDevice(int(wanted.number or "11"))
+    radio = MotoTmsDevice(_whole(wanted.number or "11"))
     return radio, radio
 
 
 def _tetra(wanted: Emulation) -> Pair:
-    radio = TetraPeiDevice(int(wanted.number or "4470001"), every_s=wanted.every_s)
+    radio = TetraPeiDevice(_whole(wanted.number or "4470001"), every_s=wanted.every_s)
     return radio, radio
+
+
+def _whole(number: str) -> int:
+    if not (number.isascii() and number.isdecimal()):
+        raise ValueError("it is written in digits")
+    return int(number)
 
 
 def _repeater(wanted: Emulation) -> Pair:
@@ -149,13 +160,20 @@ def _device(wanted: Emulation) -> Pair:
     build = DEVICES.get(wanted.device)
     if build is None:
         raise ConfigError(f"device {wanted.device!r} does not exist; one of {', '.join(DEVICES)}")
-    return build(wanted)
+    try:
+        return build(wanted)
+    except ValueError as error:
+        raise ConfigError(f"--number {wanted.number!r}: {error}") from None
 
 
 def _wire(wanted: Emulation, device: Device, clock: Clock) -> tuple[Wire, str]:
     if wanted.pty is not None:
         port = PtyPort(wanted.pty)
-        port.plug()
+        try:
+            port.plug()
+        except OSError as error:
+            why = f"no serial port can be made there ({error.strerror})"
+            raise LinkError(f"--pty {wanted.pty}: {why}") from None
         return PtyWire(device, port, clock), f"serial port {wanted.pty}"
     if wanted.connect:
         address = parse_address(wanted.connect, "--connect")
