@@ -29,6 +29,7 @@ from gateway.cli_panels import PanelGroup
 from gateway.cli_ports import ports
 from gateway.clock import SystemClock
 from gateway.errors import ConfigError, GatewayError
+from gateway.eventlog.accounts import ROLES
 from gateway.model import pdt_number
 from gateway.model.events import to_json
 from gateway.model.quantities import Instant
@@ -62,16 +63,25 @@ def main() -> None:
     """Run a command; a wrong setting or a missing right ends in one clear line."""
     try:
         app(prog_name="pdt-gateway")
-    except ConfigError as error:
-        _stop(error, Exit.USAGE)
-    except GatewayError as error:
-        _stop(error, Exit.CANNOT_RUN)
-    except OSError as error:
-        _stop(error, Exit.CANNOT_RUN)
+    except (GatewayError, OSError, ExceptionGroup) as error:
+        cause = _cause(error)
+        if not isinstance(cause, GatewayError | OSError):
+            raise
+        _stop(cause, Exit.USAGE if isinstance(cause, ConfigError) else Exit.CANNOT_RUN)
+
+
+def _cause(error: Exception) -> Exception:
+    """The first that went wrong, where tasks have ended together."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _stop(error: Exception, code: Exit) -> NoReturn:
-    print(f"pdt-gateway: {error}", file=sys.stderr)
+    text = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    print(f"pdt-gateway: {text}", file=sys.stderr)
     sys.exit(code)
 
 
@@ -469,6 +479,9 @@ def sign_in_link(
     """A one-time sign-in link for the live page, good for an hour (the gateway may be running)."""
     from gateway.app import make_sign_in_link  # noqa: PLC0415 - as above
 
+    for each in role or ():
+        if each not in ROLES:
+            raise typer.BadParameter(f"{each!r}; one of {', '.join(ROLES)}", param_hint="--role")
     print(make_sign_in_link(config, name or None, role or ["dispatcher"]))
 
 

@@ -70,7 +70,7 @@ def write_first_settings(
     files = {folder / SETTINGS: text, folder / UNITS: UNITS_TEXT}
     for file in files:
         if file.exists():
-            raise ConfigError(f"{file}: is there already and stays as it is; name another --folder")
+            raise ConfigError(f"{file}: is there already and stays as it is; name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():
         handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640)

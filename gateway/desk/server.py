@@ -20,7 +20,7 @@ from gateway.desk.passwords import Passwords
 from gateway.desk.ports import EmergencyActions, Feed, LiveView, Requests
 from gateway.desk.services import AuditState, Services, base_map, current_state
 from gateway.desk.web import build_app
-from gateway.errors import ConfigError
+from gateway.errors import GatewayError
 from gateway.eventlog.store import EventLog
 from gateway.settings import DeskSettings, parse_address
 
@@ -111,7 +111,7 @@ class Desk:
         return f"{self.url}/#sign-in={token}"
 
     def bind(self) -> None:
-        """Take the port, so that it is known early; raises ConfigError where it is not free."""
+        """Take the port, so that it is known early; raises GatewayError where it is not free."""
         if self._socket is not None:
             return
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
@@ -120,7 +120,7 @@ class Desk:
                 (self._host, self._port), family=family, backlog=BACKLOG
             )
         except OSError as error:
-            raise ConfigError(
+            raise GatewayError(
                 f"desk.listen: cannot listen on {self._host}:{self._port} ({error.strerror}); "
                 "free it or name another port"
             ) from None

@@ -1,6 +1,6 @@
 """Mistakes at the command line: one clear line, the right exit code, never a traceback."""
 
-import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -27,10 +27,12 @@ MISTAKES = [
     (("demo", "--seconds", "-1"), 2, "--seconds"),
     (("airtime", "--budget", "0"), 2, "at least 1"),
     (("sign-in-link", "--config", "none.toml"), 2, "none.toml: cannot be read"),
+    (("sign-in-link", "--config", "none.toml", "--role", "king"), 2, "'king'"),
     (("commands", "--config", "none.toml"), 2, "none.toml: cannot be read"),
     (("outbox", "--config", "none.toml"), 2, "none.toml: cannot be read"),
     (("backup", "--config", "none.toml", "b.tar"), 2, "none.toml: cannot be read"),
-    (("restore", "--config", "none.toml", "none.tar"), 3, "none.tar"),
+    (("restore", "--config", "none.toml", "none.tar"), 3, "none.tar: No such file"),
+    (("grafana", "write", "/proc/x"), 3, "/proc/x: "),
     (("influx", "setup", "--config", "none.toml"), 2, "none.toml: cannot be read"),
     (("grafana", "push", "--url", "http://127.0.0.1:9", "--token-file", "none"), 2, "none: cannot"),
 ]
@@ -54,13 +56,18 @@ def test_a_mistake_is_told_in_one_line(
     assert done.returncode == code, done.stderr
 
 
-def test_a_demo_ends_when_it_is_stopped_while_it_starts(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "gateway", "demo", "--port", "0", "--seconds", "0.001"]
-    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as demo:
-        try:
-            told, _ = demo.communicate(timeout=30)
-        except subprocess.TimeoutExpired:
-            demo.send_signal(signal.SIGKILL)
-            raise
-    assert demo.returncode == 0
-    assert "the demo has ended" in told
+def test_a_page_whose_port_is_taken_is_told_and_can_be_tried_again(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        settings = tmp_path / "gateway.toml"
+        settings.write_text(f'[site]\nid = "town"\n[desk]\nlisten = "{place}"\n')
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", "run", "--config", str(settings)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    assert "Traceback" not in done.stderr
+    assert f"desk.listen: cannot listen on {place}" in done.stderr
+    assert done.returncode == 3, "2 would tell the service manager not to try again"

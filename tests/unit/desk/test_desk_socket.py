@@ -15,7 +15,7 @@ from gateway.desk import hub as hub_module
 from gateway.desk import server as server_module
 from gateway.desk import stream as stream_module
 from gateway.desk.server import Desk
-from gateway.errors import ConfigError
+from gateway.errors import GatewayError
 from gateway.eventlog.accounts import new_token, token_hash
 from gateway.eventlog.store import EventLog
 from gateway.settings import DeskSettings
@@ -306,7 +306,7 @@ def test_a_port_that_is_taken_is_a_clear_error(tmp_path: Path) -> None:
                 metrics=lambda: b"",
                 static=tmp_path / "static",
             )
-            with pytest.raises(ConfigError, match=r"desk\.listen: cannot listen"):
+            with pytest.raises(GatewayError, match=r"desk\.listen: cannot listen"):
                 other.bind()
 
     asyncio.run(main())
