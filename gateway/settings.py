@@ -129,7 +129,7 @@ class MqttSettings(Table, frozen=True, kw_only=True):
     base_topic: str = ""  # "pdt/v1/<site>" when empty
     fix_qos: Literal[0, 1] = 1
     inflight: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 200  # unacknowledged publishes
-    keepalive_s: Count = 8
+    keepalive_s: Count = 6
     requests: tuple[Verb, ...] = ()
     owntracks: bool = False
     home_assistant: bool = False
@@ -262,7 +262,9 @@ class Loaded(msgspec.Struct, frozen=True):
         if not text:
             return ""
         try:
-            return self.path(text).read_text().strip()
+            return self.path(text).read_text(encoding="utf-8").strip()
+        except UnicodeDecodeError:
+            raise ConfigError(f"{self.file}: {key}: {text!r} is not UTF-8 text") from None
         except OSError as error:
             raise ConfigError(
                 f"{self.file}: {key}: cannot read {text!r} ({error.strerror}); "
