@@ -11,7 +11,7 @@ import gc
 import os
 import resource
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -65,6 +65,7 @@ log = structlog.get_logger("gateway.app")
 REMEMBER_CLOSED_NS = 2 * 86_400 * 10**9  # closed emergencies still known after a restart
 DRAIN_LIMIT_S = 2.0  # how long the end waits for the sinks
 BOARD_EVERY_S = 1.0
+PART_PAUSE_S = 5.0  # before a part that failed begins again
 HEALTH_EVERY_S = 10.0
 KEEP_STATES_EVERY_S = 1.0
 BROKER_PAUSE_S = 3.0  # longest between two tries: open alarms are on a broker 5 s after it is back
@@ -216,9 +217,9 @@ class Gateway:
             group.create_task(self.downlink.run(), name="commands"),
             group.create_task(self.control.run(), name="control socket"),
             group.create_task(self._beat(), name="service manager"),
-            *(group.create_task(sink.run(), name=f"sink {sink.name}") for sink in self.sinks),
-            *(group.create_task(out.run(), name=out.name) for out in self.nmea_outs),
-            *(group.create_task(keeper.run(), name=keeper.name) for keeper in self.keepers),
+            *(self._part(group, f"sink {sink.name}", sink.run) for sink in self.sinks),
+            *(self._part(group, out.name, out.run) for out in self.nmea_outs),
+            *(self._part(group, keeper.name, keeper.run) for keeper in self.keepers),
         ]
         followers: list[Follows] = [sink for sink in self.sinks if isinstance(sink, Follows)]
         followers += self.nmea_outs
@@ -245,6 +246,21 @@ class Gateway:
     async def _beat(self) -> None:
         """Tell the service manager that the loop turns and the outbox's thread lives."""
         await self.manager.run(lambda: self.outbox.is_running)
+
+    def _part(
+        self, group: asyncio.TaskGroup, name: str, run: Callable[[], Awaitable[None]]
+    ) -> "asyncio.Task[None]":
+        """A part that alarms do without: a bug of it is told, and it begins again."""
+
+        async def keep() -> None:
+            while True:
+                try:
+                    await run()
+                except Exception:  # a way out must not end the way in
+                    log.exception("part_failed", part=name, hint="it begins again")
+                await self.clock.sleep(PART_PAUSE_S)
+
+        return group.create_task(keep(), name=name)
 
     async def _tell(self, followers: Sequence["Follows"]) -> None:
         """Tell the sinks that publish the present state what has a new one."""

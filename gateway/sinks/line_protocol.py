@@ -285,9 +285,11 @@ def _figures(prefix: str, value: object) -> Iterator[tuple[str, FieldValue]]:
         for key, inner in value.items():
             name = field_name(str(key))
             yield from _figures(f"{prefix}_{name}" if prefix else name, inner)
-    elif isinstance(value, list):  # of structs that have a name: sinks
+    elif isinstance(value, list):  # of structs whose first text is their name: sinks, channels
         for inner in value:
-            named = inner if isinstance(inner, Mapping) else msgspec.structs.asdict(inner)
-            yield from _figures(prefix, {str(named["name"]): named})
+            facts = inner if isinstance(inner, Mapping) else msgspec.structs.asdict(inner)
+            own = next((each for each in facts.values() if isinstance(each, str)), None)
+            if own is not None:
+                yield from _figures(prefix, {own: facts})
     elif isinstance(value, bool | int | float) and not isinstance(value, Instant) and prefix:
         yield prefix, value

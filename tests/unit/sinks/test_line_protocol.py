@@ -20,6 +20,7 @@ from gateway.model.events import (
 )
 from gateway.model.identity import EventId
 from gateway.model.quantities import Instant
+from gateway.model.views import ChannelView, Promise
 from gateway.sinks.line_protocol import FieldValue, gateway_line, line, line_of
 from tests.support.sink_rows import AT, closed, fix, header, raised
 
@@ -304,6 +305,24 @@ def test_the_gateways_numbers_become_flat_fields() -> None:
         },
         AT,
     )
+
+
+def test_what_a_channel_promises_is_written_under_its_name() -> None:
+    promise = Promise(units=2, requests_a_min=24.0, interval_s=5.0, worst_age_s=7.2)
+    channel = ChannelView(
+        channel="channel-1",
+        budget_a_min=1000.0,
+        asked_last_min=24,
+        passed_over=1,
+        promises={"emergency": promise},
+    )
+
+    class Whole(msgspec.Struct):
+        airtime: list[ChannelView]
+
+    fields = parse(gateway_line("town", Whole([channel]), AT) or "").fields
+    assert fields["airtime_channel_1_asked_last_min"] == 24
+    assert fields["airtime_channel_1_promises_emergency_worst_age_s"] == 7.2
 
 
 def test_a_zero_is_written_so_that_a_graph_comes_down_again() -> None:
