@@ -94,6 +94,8 @@ def _age(clock: SystemClock, started: float) -> str:
 async def _welcome(gateway: Gateway, places: DemoPlaces) -> str:
     assert gateway.desk is not None  # noqa: S101 - the demo's settings have a desk
     await gateway.desk.started()
+    if gateway.broker is not None:
+        await gateway.broker.wait_ready()  # the line below can be tried at once
     token = await gateway.eventlog.create_sign_in_link(ROLES, DISPATCHER, LINK_S)
     watch = f"mosquitto_sub -h 127.0.0.1 -p {places.mqtt_port} -v -t 'pdt/v1/rongxi/event/#'"
     return f"""
