@@ -166,6 +166,7 @@ class _Connection:
         self.why_lost: str | None = None
         self._is_unspoken = False
         self._has_kept_session = False
+        self._is_tls = False
         self._ended = asyncio.Event()
 
     async def open(self) -> None:
@@ -174,6 +175,7 @@ class _Connection:
         tls = None
         try:
             tls = options.tls()
+            self._is_tls = tls is not None
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await self._loop.create_connection(
                     lambda: self._wire, options.host, options.port, ssl=tls
@@ -378,7 +380,8 @@ class _Connection:
             why = self._wire.why_gone or str(reason)
         if not self._accepted.done() and not self._wire.is_tls_error:
             self._is_unspoken = True
-            why = f"hung up before it let us in ({why}); if it wants TLS, set mqtt.ca_file"
+            hint = mqtt_reasons.of_hanging_up(is_tls=self._is_tls)
+            why = f"hung up before it let us in ({why}); {hint}"
         # paho holds a lock while it calls this, and closing the socket would ask for it again
         self._loop.call_soon(self._lose, why)
 

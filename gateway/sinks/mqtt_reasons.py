@@ -41,6 +41,20 @@ def of_error(error: Exception, *, is_tls: bool = False) -> str:
     return text
 
 
+def of_hanging_up(*, is_tls: bool) -> str:
+    """What a broker may mean that hangs up without a word.
+
+    With TLS 1.3 we speak before it has looked at our certificate, and its answer to that can be
+    lost behind the reset of the connection.
+    """
+    if is_tls:
+        return (
+            "perhaps the broker asks for our certificate (mqtt.cert_file, key_file) "
+            "or does not accept it; its log says"
+        )
+    return "if it wants TLS, set mqtt.ca_file"
+
+
 def of_refusal(reason: ReasonCode, user: str, protocol: str) -> str:
     """What the broker said in CONNACK, with what to look at."""
     text = str(reason)

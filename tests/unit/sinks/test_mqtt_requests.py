@@ -416,6 +416,9 @@ def test_rebirth_sends_everything_that_is_retained_again(tmp_path: Path) -> None
 
     async def scenario() -> None:
         async with world(tmp_path, ["rebirth"], states=states) as here:
+            await asyncio.to_thread(  # what every connection begins with
+                here.listener.wait_for, lambda _: f"{BASE}/unit/u3/status" in here.listener.topics()
+            )
             here.listener.messages.clear()
             await here.ask("rebirth", {})
             assert (await here.response("rebirth"))["data"] == {"emergencies": 1, "units": 1}
