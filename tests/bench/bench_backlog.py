@@ -20,9 +20,9 @@ from tests.bench.figures import Figure, Say
 from tests.bench.site import TEAMS, UNITS, write_settings
 from tests.bench.terminals import phone_of
 from tests.bench.watchers import Buttons, Percentiles, Subscriber, percentiles
-from tests.support.gateway_process import free_port
 from tests.support.influxdb import InfluxDb
 from tests.support.mosquitto import Mosquitto
+from tests.support.ports import free_port
 
 TITLE = "Backlog"
 ABOUT = """\

@@ -11,8 +11,8 @@ from tests.bench.figures import Figure, Say
 from tests.bench.site import UNITS, write_settings
 from tests.bench.terminals import frame, phone_of
 from tests.bench.watchers import connected
-from tests.support.gateway_process import free_port
 from tests.support.mosquitto import Mosquitto
+from tests.support.ports import free_port
 
 TITLE = "Memory and start"
 ABOUT = """\

@@ -8,8 +8,8 @@ from tests.bench.children import Child
 from tests.bench.figures import Figure, Say
 from tests.bench.site import write_settings
 from tests.bench.watchers import Buttons, Page, Percentiles, Subscriber, floor, percentiles
-from tests.support.gateway_process import free_port
 from tests.support.mosquitto import Mosquitto
+from tests.support.ports import free_port
 
 TITLE = "Button to alarm"
 ABOUT = """\

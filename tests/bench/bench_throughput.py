@@ -20,9 +20,9 @@ from gateway.sinks.mqtt_client import Message, MqttClient, MqttOptions
 from tests.bench.children import Child
 from tests.bench.figures import Figure, Say
 from tests.bench.site import write_settings
-from tests.support.gateway_process import free_port
 from tests.support.influxdb import InfluxDb
 from tests.support.mosquitto import Mosquitto
+from tests.support.ports import free_port
 
 TITLE = "Throughput"
 ABOUT = """\

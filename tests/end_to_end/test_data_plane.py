@@ -19,10 +19,11 @@ from gateway.sinks.topics import Topics, default_base, owner_of
 from hil_tests.devices.hytera_hrnp import HrnpStation
 from hil_tests.devices.jt808 import Jt808Device
 from hil_tests.rig.attach import TcpClientWire, UdpWire
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess
 from tests.support.influxdb import InfluxDb
 from tests.support.mosquitto import Mosquitto
 from tests.support.mqtt_listener import Listener
+from tests.support.ports import free_port
 from tests.support.published import Contract
 from tests.support.shipped_broker import shipped
 from tests.support.sink_rows import eventually

@@ -24,7 +24,8 @@ from gateway.sinks import mqtt_reasons
 from gateway.sinks.mqtt import MqttSink
 from tests.conftest import find_tool
 from tests.support.documents import ROOT, blocks, command_lines
-from tests.support.mosquitto import Mosquitto, free_port
+from tests.support.mosquitto import Mosquitto
+from tests.support.ports import free_port
 from tests.support.shipped_broker import shipped
 from tests.support.sink_rows import States, eventually, fix, loaded, raised, row, running
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess
 from tests.support.ledger import Ledger, Radio, wait_until_delivered
+from tests.support.ports import free_port
 from tests.support.units import write_units
 
 RADIOS, PRESSES, KILLS = 40, 100, 200

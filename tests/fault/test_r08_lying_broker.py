@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess
 from tests.support.ledger import Ledger, Radio, wait_until_delivered
 from tests.support.mosquitto import Mosquitto
 from tests.support.mqtt_listener import Listener
+from tests.support.ports import free_port
 
 ROUNDS = 20
 LIMIT_S = 5.0

@@ -19,7 +19,7 @@ from drivers.jtt808.messages import STATUS_FIXED, Message, PositionBody
 from gateway.model.events import EmergencyRaised
 from gateway.roster.units import RosterFile, Unit
 from gateway.runtime.doubtful import MOST_ENTRIES
-from tests.support.gateway_process import free_port
+from tests.support.ports import free_port
 from tests.support.runner import Runtime
 
 FORGER, STRANGER, OURS = "127.0.0.2", "127.0.0.3", "127.0.0.4"

@@ -23,7 +23,7 @@ from gateway.model.events import LinkChanged, LinkState
 from hil_tests.devices.jt808 import Jt808Device
 from hil_tests.rig.attach import TcpClientWire
 from hil_tests.rig.proxy import BOTH, TcpProxy, Timeout
-from tests.support.gateway_process import free_port
+from tests.support.ports import free_port
 from tests.support.runner import Runtime
 
 HEARTBEAT_S = 1.0

@@ -23,7 +23,8 @@ from drivers.api import Moment
 from gateway.clock import SystemClock
 from hil_tests.devices.jt808 import Jt808Device, Phase
 from hil_tests.rig.attach import TcpClientWire
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess
+from tests.support.ports import free_port
 from tests.support.units import write_units
 
 RETURNING, STEADY = 300, 20

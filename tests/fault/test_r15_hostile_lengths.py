@@ -19,7 +19,8 @@ import pytest
 
 from drivers.jtt808.frames import Deframer, Frame, Part, encode
 from drivers.jtt808.messages import Message
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess
+from tests.support.ports import free_port
 from tests.support.runner import serve_links
 
 PEERS = 200

@@ -15,10 +15,11 @@ import msgspec
 import pytest
 
 from hil_tests.rig.proxy import Bandwidth, Latency, ResetPeer, TcpProxy, Timeout
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess
 from tests.support.ledger import Ledger, Radio, wait_until_delivered
 from tests.support.mosquitto import Mosquitto
 from tests.support.mqtt_listener import Listener
+from tests.support.ports import free_port
 
 AT_ONCE_S = 2.0  # for the radio's answer and the desk's log
 NOTICED_S = 20.0  # no acknowledgement for 10 s, or a connection that cannot be made in 5 s

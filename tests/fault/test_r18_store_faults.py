@@ -18,12 +18,12 @@ from gateway.outbox.dispatcher import SinkState
 from gateway.outbox.inspect import refused_rows
 from hil_tests.host import GatewayHere, until
 from hil_tests.rig.proxy import Bandwidth, Direction, Latency, ResetPeer, TcpProxy, Timeout
-from tests.support.gateway_process import free_port
 from tests.support.influx_v2_stand_in import TOKEN, Answer, InfluxV2StandIn
 from tests.support.influxdb import InfluxDb
 from tests.support.ledger import Ledger, Radio
 from tests.support.mosquitto import Mosquitto
 from tests.support.mqtt_listener import Listener
+from tests.support.ports import free_port
 from tests.support.soak import Walker
 
 WALKERS = 20

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess
 from tests.support.influxdb import InfluxDb
 from tests.support.loop_watch import CALL_S, at
 from tests.support.mosquitto import Mosquitto
+from tests.support.ports import free_port
 from tests.support.soak import figures
 
 WALKERS, EVERY_S, SECONDS = 100, 0.5, 12.0  # 200 reports a second; nominal are 17

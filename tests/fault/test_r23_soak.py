@@ -18,11 +18,12 @@ import pytest
 
 from hil_tests.host import until
 from hil_tests.rig.proxy import TcpProxy
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess
 from tests.support.influxdb import InfluxDb
 from tests.support.ledger import EPOCH, Ledger, Radio
 from tests.support.mosquitto import Mosquitto
 from tests.support.mqtt_listener import retained
+from tests.support.ports import free_port
 from tests.support.soak import Faults, Figures, Walker, figures, slope
 
 FASTER = 60

@@ -18,7 +18,8 @@ import pytest
 from gateway.catalog import Catalog
 from gateway.check import check
 from gateway.errors import ConfigError
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess
+from tests.support.ports import free_port
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 SWITCHED_OFF = re.compile(r'^#(?=[a-z_]+ = |"[^"]+" = |\[)', re.MULTILINE)

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess
 from tests.support.mosquitto import Mosquitto
 from tests.support.mqtt_listener import Listener
+from tests.support.ports import free_port
 
 UNIT = Path(__file__).resolve().parents[2] / "config" / "pdt-gateway.service"
 RESTARTED_S, SILENT_S = 30.0, 15.0

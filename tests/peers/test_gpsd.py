@@ -13,8 +13,8 @@ from gateway.roster.units import RosterFile, Unit
 from hil_tests.devices.nmea0183 import Nmea0183Device
 from hil_tests.host import GatewayHere, until
 from hil_tests.rig.attach import TcpServerWire
-from tests.support.gateway_process import free_port
 from tests.support.gpsd import running_gpsd, running_gpsfake
+from tests.support.ports import free_port
 
 LIMIT_S = 15.0
 MICRODEGREE = 1e-6

@@ -30,7 +30,8 @@ from gateway.sinks.topics import (
     owntracks_event,
 )
 from tests.support.certificates import Authority
-from tests.support.mosquitto import Mosquitto, free_port
+from tests.support.mosquitto import Mosquitto
+from tests.support.ports import free_port, listening
 from tests.support.shipped_broker import CONFIG, shipped, write_passwords
 from tests.support.sink_rows import States, eventually, fix, loaded, raised, row, running
 
@@ -285,3 +286,9 @@ def test_the_sink_works_through_the_shipped_broker_configuration(tmp_path: Path)
             assert "certificate verify failed" in why
 
     asyncio.run(scenario())
+
+
+def test_the_shipped_configuration_opens_one_port_and_no_other(tmp_path: Path) -> None:
+    port = free_port()
+    with Mosquitto(tmp_path, config=shipped(tmp_path, port, *USERS), port=port) as broker:
+        assert listening(broker.pid) == {f"0100007F:{port:04X}"}

@@ -15,7 +15,8 @@ from gateway.model import emergency as transitions
 from gateway.runtime.backoff import Backoff
 from gateway.settings import Loaded, load_settings
 from gateway.sinks.mqtt import MqttSink
-from tests.support.mosquitto import Mosquitto, free_port
+from tests.support.mosquitto import Mosquitto
+from tests.support.ports import free_port
 from tests.support.sink_rows import States, fix, raised, row, running
 from tools import make_secrets
 

@@ -13,7 +13,8 @@ from gateway.errors import ConfigError, SinkError
 from gateway.runtime.backoff import Backoff
 from gateway.sinks.mqtt import MqttSink
 from tests.support.certificates import Authority
-from tests.support.mosquitto import Mosquitto, free_port
+from tests.support.mosquitto import Mosquitto
+from tests.support.ports import free_port
 from tests.support.sink_rows import States, eventually, fix, loaded, row, running
 
 pytestmark = pytest.mark.needs("mosquitto", "mosquitto_passwd", "openssl")

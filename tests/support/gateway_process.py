@@ -25,13 +25,6 @@ STOP_LIMIT_S = 10.0
 WARM_S = 4.0  # a watched gateway has started and written its first rows
 
 
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
-    """A port that is free on loopback now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _serve(config: str, log: str, environment: dict[str, str]) -> None:
     """What the child does: standard streams to the log, then ``pdt-gateway run``."""
     os.environ.update(environment)

@@ -8,7 +8,7 @@ from pathlib import Path
 from socket import create_connection
 
 from tests.conftest import find_tool
-from tests.support.gateway_process import free_port
+from tests.support.ports import free_port
 
 START_LIMIT_S = 15.0
 STOP_LIMIT_S = 5.0

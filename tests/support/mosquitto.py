@@ -11,16 +11,9 @@ from types import TracebackType
 from typing import Self
 
 from tests.conftest import find_tool
+from tests.support.ports import free_port
 
 START_TIMEOUT_S = 10.0
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

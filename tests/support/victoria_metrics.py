@@ -13,7 +13,8 @@ from typing import Any, Self
 import httpx
 
 from tests.conftest import find_tool
-from tests.support.mosquitto import free_port, wait_for_port
+from tests.support.mosquitto import wait_for_port
+from tests.support.ports import free_port
 
 
 class VictoriaMetrics:

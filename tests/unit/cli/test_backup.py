@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from hil_tests.host import GatewayHere
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess
 from tests.support.ledger import Ledger, Radio, delivered_presses, wait_until_delivered
+from tests.support.ports import free_port
 
 SETTINGS = """
 [site]

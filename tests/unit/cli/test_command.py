@@ -17,7 +17,8 @@ from gateway.control import Question
 from gateway.errors import GatewayError
 from gateway.model.identity import RadioId
 from gateway.model.requests import Request
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess
+from tests.support.ports import free_port
 
 SETTINGS = """
 [site]

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from gateway import cli
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess
+from tests.support.ports import free_port
 
 PHONE = "013800138000"
 SETTINGS = """

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from hil_tests.rig.pty import PtyPort
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess
 from tests.support.influxdb import InfluxDb
 from tests.support.mosquitto import Mosquitto
+from tests.support.ports import free_port
 
 RMC = b"$GPRMC,123519,A,4807.038,N,01131.000,E,022.4,084.4,230326,003.1,W*63\r\n"
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.documents import ROOT, blocks
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.gateway_process import GatewayProcess
 from tests.support.influx_v2_places import TOKEN, InfluxV2Places
 from tests.support.influxdb import InfluxDb
+from tests.support.ports import free_port
 
 PAGE = ROOT / "docs" / "operations.md"
 ELSEWHERE = {  # first words: why it is not run here

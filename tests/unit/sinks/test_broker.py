@@ -19,8 +19,8 @@ from gateway.model import emergency as transitions
 from gateway.model.events import TextReceived
 from gateway.runtime.backoff import Backoff
 from gateway.sinks.mqtt import MqttSink
-from tests.support.mosquitto import free_port
 from tests.support.mqtt_listener import Listener, retained
+from tests.support.ports import free_port
 from tests.support.sink_rows import (
     BASE,
     States,
