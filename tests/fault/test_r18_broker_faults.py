@@ -23,7 +23,7 @@ from tests.support.ports import free_port
 
 AT_ONCE_S = 2.0  # for the radio's answer and the desk's log
 NOTICED_S = 20.0  # no acknowledgement for 10 s, or a connection that cannot be made in 5 s
-BACK_S = 5.0
+BACK_S = 20.0
 SETTINGS = """
 [site]
 id = "town"
