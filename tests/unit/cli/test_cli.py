@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_port
+
 SETTINGS = '[site]\nid = "town"\n[desk]\nenabled = false\n'
 ALARM_2019 = (
     "7e0200402201000000000138001380000008000000010000000201cd77ed07299100"
@@ -112,8 +114,6 @@ def test_a_data_folder_that_cannot_be_written_is_told_without_a_traceback(tmp_pa
 
 
 def test_an_emulated_terminal_is_recorded_and_the_recording_replayed(tmp_path: Path) -> None:
-    from tests.support.gateway_process import free_port  # noqa: PLC0415 - only here
-
     port = free_port()
     file = tmp_path / "gateway.toml"
     file.write_text(
