@@ -24,6 +24,7 @@ with atheris.instrument_imports(include=["drivers"]):
 from drivers.api import Codec, Driver, Moment, Output, Report
 from gateway.model.events import to_json
 from gateway.model.quantities import Instant
+from tests.fuzz.seals import SEALS
 from tests.support.vectors import FOLDER as VECTORS
 from tests.support.vectors import load_vectors
 
@@ -33,16 +34,24 @@ MOST_BYTES = 4096
 MEMORY_MIB = 1024
 START = Moment(1000.0, Instant(1_777_622_400_000_000_000))  # 2026-05-01T08:00:00Z
 STEP_S = 0.7  # passes between two pieces
+WITHHOLDS, SEALED, PIECES = 0x80, 0x40, 0x07  # bits of an input's last byte
 
 
 def play(driver: Driver[Any], data: bytes) -> None:
-    """Feed one input: its last byte says into how many pieces, and whether receipts are given."""
+    """Feed one input: its last byte says into how many pieces, and whether receipts are given.
+
+    It also says whether the bytes go as they are, or as the insides of frames whose lengths and
+    checks fit: a mutated frame practically never fits its check, and what lies behind it would
+    never be reached.
+    """
     if not data:
         return
     body, head = data[:-1], data[-1]
+    if head & SEALED and driver.name in SEALS:
+        body = SEALS[driver.name](body)
     codec = driver.new_codec({}, "link-1")
     codec.outgoing()
-    size = max(1, len(body) // (head % 8 + 1))
+    size = max(1, len(body) // ((head & PIECES) + 1))
     mono = START.mono
     for start in range(0, len(body), size):
         now = Moment(mono, START.at)
@@ -51,7 +60,7 @@ def play(driver: Driver[Any], data: bytes) -> None:
         deadline = codec.next_deadline()
         if deadline is not None and deadline <= mono:
             outputs += codec.expire(Moment(mono, START.at))
-        take(codec, outputs, accepts=head & 0x80 == 0)
+        take(codec, outputs, accepts=not head & WITHHOLDS)
     take(codec, codec.flush(Moment(mono, START.at)), accepts=True)
 
 
@@ -72,6 +81,9 @@ def seeds(name: str, folder: Path) -> None:
     for number, vector in enumerate(vectors):
         frames = vector.frames or [piece for step in vector.steps for piece in step.received()]
         (folder / f"vector-{number}").write_bytes(b"".join(frames) + b"\x00")
+        inside = b"".join(frames[:1]).lstrip(b"$").partition(b"*")[0][:255]
+        sealed = bytes((len(inside), *inside, SEALED))
+        (folder / f"sealed-{number}").write_bytes(sealed)
     for found in (CORPUS / name).glob("*"):
         (folder / found.name).write_bytes(found.read_bytes() + b"\x00")
 
