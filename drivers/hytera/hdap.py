@@ -1,7 +1,7 @@
 """Hytera HDAP messages: what rides inside HRNP and HSTRP, as the tables print it.
 
 Everything is big-endian but radio control (RCP), which is little-endian throughout. This module
-turns bytes into structs and back and means nothing by it; ``drivers.hytera_events`` says what a
+turns bytes into structs and back and means nothing by it; ``drivers.hytera.reports`` says what a
 message is to the gateway. There is no ``DRIVER`` here.
 """
 

@@ -78,5 +78,15 @@ def test_a_document_is_tidy(page: Path) -> None:
     assert re.match(r"# .+\n", text), "begins with its title"
     assert text.endswith("\n")
     assert text.count("```") % 2 == 0
+    assert not re.search(r"^(<{7}|={7}|>{7})( |$)", text, re.MULTILINE), "half of a merge"
     assert "\t" not in FENCED.sub("", text)
     assert not re.findall(r" +$", text, re.MULTILINE), "blanks at the end of a line"
+
+
+def test_every_module_that_the_architecture_names_is_there() -> None:
+    files = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("[a-z]*/**/*.*")}
+    named = re.findall(r"`([\w/]+\.(?:py|ts|svelte))`", text_of(ROOT / "docs/architecture.md"))
+    assert len(named) > 30
+    assert not [
+        name for name in named if not any(f"/{each}".endswith(f"/{name}") for each in files)
+    ]
