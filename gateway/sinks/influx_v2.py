@@ -53,7 +53,7 @@ class WriterV2:
 
     async def close(self) -> None:
         """Close the connections; a request still under way ends by its own time limit."""
-        self._client.close()  # type: ignore[no-untyped-call] # influxdb-client's own
+        self._client.close()
 
 
 async def _in_thread(call: Callable[[], object]) -> None:

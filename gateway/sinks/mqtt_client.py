@@ -253,7 +253,7 @@ class _Connection:
             return
         properties = None
         if message.correlation is not None and self._options.protocol == "5":
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties = Properties(PacketTypes.PUBLISH)
             properties.CorrelationData = message.correlation
         packet_id = self._client.next_id() if message.qos else 0
         while packet_id in self._pending:  # 65,535 publishes later, and still not acknowledged
@@ -532,7 +532,7 @@ def _start(options: MqttOptions) -> dict[str, Any]:
     """How MQTT 5 keeps a session over reconnects; 3.1.1 says it in the client's constructor."""
     if options.protocol != "5":
         return {}
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's own
+    properties = Properties(PacketTypes.CONNECT)
     properties.SessionExpiryInterval = SESSION_EXPIRY_S
     properties.MaximumPacketSize = MAX_PACKET_BYTES
     return {"clean_start": False, "properties": properties}

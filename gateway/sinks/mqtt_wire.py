@@ -207,7 +207,7 @@ class LoopClient(Client):
         if packet_id:
             head += packet_id.to_bytes(2, "big")
         if self._protocol == MQTTProtocolVersion.MQTTv5:
-            head += NO_PROPERTIES if properties is None else properties.pack()  # type: ignore[no-untyped-call]
+            head += NO_PROPERTIES if properties is None else properties.pack()
         kind = PUBLISH | (0x02 if packet_id else 0) | (RETAIN if retain else 0)
         size = _variable_length(len(head) + len(payload))
         self._wire.send(b"".join((bytes((kind,)), size, head, payload)))

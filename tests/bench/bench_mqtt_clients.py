@@ -191,7 +191,7 @@ async def with_paho_socket(port: int, rows: list[Row], protocol: str) -> Run:
     return meter.of(len(rows))
 
 
-class Unacknowledged(PersistentStorage):
+class Unacknowledged(PersistentStorage):  # type: ignore[misc] # gmqtt has no types
     """Where gmqtt keeps what is not acknowledged: the one place where it tells of a PUBACK."""
 
     def __init__(self) -> None:

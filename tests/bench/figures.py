@@ -94,7 +94,7 @@ HEAD = ("What", "Unit", "Median (min to max)", "Beside it", "Ceiling", "Ratio", 
 
 def rows(figures: Sequence[Figure]) -> list[tuple[str, ...]]:
     """The table's cells."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for figure in figures:
         ceilings = [run.ceiling for run in figure.runs if run.ceiling is not None]
         ratio = figure.ratio

@@ -114,7 +114,7 @@ class Datagrams(asyncio.DatagramProtocol):
 class Cable:
     """A serial port; what the line does not take is lost."""
 
-    name = None
+    name: str | None = None
 
     def __init__(self, port: PtyPort) -> None:
         self._port = port

@@ -120,7 +120,7 @@ class Watch(Listener):
         super().__init__(port, f"{BASE}/event/emergency_raised")
         self.came: dict[str, float] = {}
 
-    def _on_message(self, _client: object, _data: object, message: Heard) -> None:  # type: ignore[override]
+    def _on_message(self, _client: object, _data: object, message: Heard) -> None:
         event_id = msgspec.json.decode(message.payload)["event_id"]
         self.came.setdefault(event_id, time.monotonic())
 

@@ -48,11 +48,17 @@ def down(proxy: TcpProxy) -> None:
     proxy.cut()
 
 
+def slow(proxy: TcpProxy) -> None:
+    """Packets come late and few at a time."""
+    proxy.add(Latency(0.3))
+    proxy.add(Bandwidth(4_000))
+
+
 # What happens, and a word of why that the gateway has to say; slow is no reason to complain.
 FAULTS: Mapping[str, tuple[Callable[[TcpProxy], None], str]] = {
     "down": (down, "mqtt_down"),
     "timeout": (lambda proxy: proxy.add(Timeout(after_s=2.0)), "mqtt_down"),
-    "slow": (lambda proxy: (proxy.add(Latency(0.3)), proxy.add(Bandwidth(4_000)))[0], ""),
+    "slow": (slow, ""),
     "reset": (lambda proxy: proxy.add(ResetPeer()), "mqtt_down"),
     "half-open": (lambda proxy: proxy.add(Timeout()), "mqtt_down"),
 }

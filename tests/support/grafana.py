@@ -65,12 +65,12 @@ def at_moment(text: str, at: Instant) -> str:
 
 def filled(asked: Asked, at: Instant, chosen: dict[str, str]) -> str:
     """The query as it leaves Grafana: variables, the time range of an hour, an interval of 2 s."""
-    values = {
+    values: dict[str, str] = {
         name: variable.get("allValue") or variable.get("current", {}).get("value", "")
         for name, variable in variables(DASHBOARDS[asked.dashboard]).items()
     } | chosen
     until_ms = at // 1_000_000 + 1000
-    text = asked.target["query"]
+    text: str = asked.target["query"]
     text = text.replace("$timeFilter", f"time >= {until_ms - 3_600_000}ms and time <= {until_ms}ms")
     text = text.replace("$__interval", "2s")
 

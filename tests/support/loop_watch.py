@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 from tests.support.ledger import Ledger
 from tests.support.soak import Walker
@@ -34,7 +35,7 @@ def longest_calls(over_s: float) -> Iterator[list[tuple[float, str]]]:
     Time of the thread and not of the wall: a call that was put aside by the system is not long.
     """
     found: list[tuple[float, str]] = []
-    run = asyncio.Handle._run  # type: ignore[attr-defined]
+    run = asyncio.Handle._run
 
     def timed(handle: Any) -> None:
         began = time.thread_time()
@@ -45,11 +46,8 @@ def longest_calls(over_s: float) -> Iterator[list[tuple[float, str]]]:
             name = task.get_name() if isinstance(task, asyncio.Task) else repr(handle)[:200]
             found.append((took, name))
 
-    asyncio.Handle._run = timed  # type: ignore[attr-defined]
-    try:
+    with patch.object(asyncio.Handle, "_run", timed):
         yield found
-    finally:
-        asyncio.Handle._run = run  # type: ignore[attr-defined]
 
 
 def at(lags_s: list[float], share: float) -> float:

@@ -100,7 +100,7 @@ class Listener:
         """Publish with QoS 1 and wait for the broker's answer; the last two are MQTT 5's."""
         properties = None
         if response_topic is not None or correlation is not None:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties = Properties(PacketTypes.PUBLISH)
             if response_topic is not None:
                 properties.ResponseTopic = response_topic
             if correlation is not None:

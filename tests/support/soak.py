@@ -5,11 +5,20 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import httpx
 
-from hil_tests.rig.proxy import Bandwidth, Direction, Latency, ResetPeer, TcpProxy, Timeout
+from hil_tests.rig.proxy import (
+    Bandwidth,
+    Direction,
+    Latency,
+    ResetPeer,
+    TcpProxy,
+    Timeout,
+    Toxic,
+)
 from tests.support.influxdb import InfluxDb
 from tests.support.ledger import Ledger, Radio
 from tests.support.mosquitto import Mosquitto
@@ -111,8 +120,8 @@ class Faults:
         for name, proxy in self._proxies.items():
             for toxic in (Latency(1.0, 0.5), Timeout(), ResetPeer(), Bandwidth(20_000)):
                 what = f"{name} {type(toxic).__name__.lower()}"
-                kinds[what] = lambda p=proxy, t=toxic: self._toxic(p, t, lasts_s)  # type: ignore[misc]
-            kinds[f"{name} half-open"] = lambda p=proxy: self._half_open(p, lasts_s)  # type: ignore[misc]
+                kinds[what] = partial(self._toxic, proxy, toxic, lasts_s)
+            kinds[f"{name} half-open"] = partial(self._half_open, proxy, lasts_s)
         chosen = self._source.choice(sorted(kinds))
         self.happened.append(chosen)
         await kinds[chosen]()
@@ -133,7 +142,7 @@ class Faults:
         await asyncio.to_thread(self._database.start)
 
     @staticmethod
-    async def _toxic(proxy: TcpProxy, toxic: Latency | Timeout | ResetPeer, lasts_s: float) -> None:
+    async def _toxic(proxy: TcpProxy, toxic: Toxic, lasts_s: float) -> None:
         proxy.add(toxic)
         await asyncio.sleep(lasts_s)
         proxy.heal()

@@ -24,7 +24,7 @@ from tools.dashboards.panels import (
     steps,
     yes_no,
 )
-from tools.dashboards.queries import DATUM, SITE, UNIT, series, table
+from tools.dashboards.queries import DATUM, SITE, UNIT, InfluxQuery, series, table
 
 LATE_TAKE_S, LATE_CLOSE_S = 30, 1800
 HERE = f"$timeFilter AND {SITE} AND {UNIT}"
@@ -48,7 +48,7 @@ def build(t: Say) -> Frame:
 
 
 def _numbers(t: Say) -> list[object]:
-    def number(what: str, shown: str) -> object:
+    def number(what: str, shown: str) -> InfluxQuery:
         return table(f'SELECT {what} AS "{shown}" FROM "emergency" WHERE {HERE}')
 
     raised = table(f'SELECT count("event_id") AS "n" FROM "emergency" WHERE {RAISED}')
@@ -100,7 +100,7 @@ def _numbers(t: Say) -> list[object]:
 
 
 def _over_time(t: Say) -> object:
-    def of(field: str, shown: str) -> object:
+    def of(field: str, shown: str) -> InfluxQuery:
         return series(f'SELECT "{field}" FROM "emergency" WHERE {HERE}', shown)
 
     return lines(

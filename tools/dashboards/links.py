@@ -22,7 +22,17 @@ from tools.dashboards.panels import (
     steps,
     words,
 )
-from tools.dashboards.queries import NOW, SITE, SOURCE, newest, per, series, table, targets
+from tools.dashboards.queries import (
+    NOW,
+    SITE,
+    SOURCE,
+    InfluxQuery,
+    newest,
+    per,
+    series,
+    table,
+    targets,
+)
 
 LINK = '"link" =~ /^$link$/'
 
@@ -205,7 +215,7 @@ def _flow(t: Say) -> list[object]:
 
 
 def _sinks(t: Say) -> list[object]:
-    def of(field: str) -> object:
+    def of(field: str) -> InfluxQuery:
         return series(
             f'SELECT last(/^sinks_(desk|mqtt|influx|nmea)_{field}$/) FROM "gateway"'
             f" WHERE $timeFilter AND {SITE} GROUP BY time($__interval) fill(null)",

@@ -14,7 +14,7 @@ from tools.dashboards.panels import (
     steps,
     yes_no,
 )
-from tools.dashboards.queries import DATUM, SITE, series, table
+from tools.dashboards.queries import DATUM, SITE, InfluxQuery, series, table
 
 UNIT = '"unit" =~ /^$unit$/'
 HERE = f"$timeFilter AND {SITE} AND {UNIT}"
@@ -63,7 +63,7 @@ def _map(t: Say) -> object:
 
 
 def _numbers(t: Say) -> list[object]:
-    def number(what: str) -> object:
+    def number(what: str) -> InfluxQuery:
         return table(f'SELECT {what} AS "n" FROM "position" WHERE {HERE}')
 
     return [
@@ -88,7 +88,7 @@ def _numbers(t: Say) -> list[object]:
 
 
 def _graphs(t: Say) -> list[object]:
-    def of(field: str, shown: str) -> object:
+    def of(field: str, shown: str) -> InfluxQuery:
         return series(
             f'SELECT mean("{field}") FROM "position" WHERE {HERE}'
             " GROUP BY time($__interval) fill(null)",

@@ -33,7 +33,7 @@ def probed(config: Path, seconds: float = 1.0) -> tuple[int, dict[str, dict[str,
 
 
 def test_what_init_writes_is_accepted_and_never_overwritten(tmp_path: Path) -> None:
-    words = [
+    words: list[str | Path] = [
         "init", tmp_path / "etc", "--site-id", "rongxi", "--site-name", '榕溪"镇',
         "--link", "jt808=127.0.0.1:10808", "--link", "jt808=127.0.0.1:10809",
         "--link", "nmea0183=/dev/serial/by-id/usb-gnss", "--link", "hytera_hrnp=192.168.10.1:3005",

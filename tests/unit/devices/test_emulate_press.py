@@ -19,7 +19,8 @@ def lines_of(kind: str) -> list[str]:
     """What is told within five minutes in which no gateway says a word."""
 
     async def story() -> list[str]:
-        clock, lines = ManualClock(), []
+        clock = ManualClock()
+        lines: list[str] = []
         _, device = DEVICES[kind](Emulation(kind, "", None, "", "", "", 2.0, None))
         task = asyncio.create_task(press(kind, device, PRESS_S, clock, lines.append))
         await clock.advance(300)
@@ -55,7 +56,8 @@ def test_a_late_answer_is_told_all_the_same() -> None:
         def press(self) -> None: ...
 
     async def story() -> list[str]:
-        clock, lines = ManualClock(), []
+        clock = ManualClock()
+        lines: list[str] = []
         device: Device = Slow()  # type: ignore[assignment] # what a press asks of a device
         task = asyncio.create_task(press("jt808", device, PRESS_S, clock, lines.append))
         await clock.advance(60)

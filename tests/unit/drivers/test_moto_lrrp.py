@@ -31,8 +31,8 @@ class Bench:
     def now(self) -> Moment:
         return Moment(self.mono, Instant(START + round(self.mono * NS_PER_S)))
 
-    def ask(self, verb: Verb, order: int = 1, **wish: int) -> None:
-        command = Command(order, RADIO, verb, self.mono + 30.0, **wish)
+    def ask(self, verb: Verb, order: int = 1, *, every_s: int = 0, for_s: int = 0) -> None:
+        command = Command(order, RADIO, verb, self.mono + 30.0, every_s=every_s, for_s=for_s)
         self.outputs += self.codec.send(command, self.now)
 
     def run(self, seconds: int) -> None:
@@ -102,8 +102,8 @@ def test_a_radio_is_tracked_and_let_go() -> None:
 def test_a_second_tracking_ends_the_first() -> None:
     bench = Bench()
     bench.ask(Verb.TRACK, order=1, every_s=5, for_s=500)
-    first, second = (bench.codec.outgoing(), bench.ask(Verb.TRACK, 2, every_s=9, for_s=500))
-    del second
+    first = bench.codec.outgoing()
+    bench.ask(Verb.TRACK, order=2, every_s=9, for_s=500)
     stop, request = bench.codec.outgoing()
     assert stop[0] == 0x0F
     assert stop[4:8] == first[0][4:8]

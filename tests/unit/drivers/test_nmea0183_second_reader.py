@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-import pynmea2  # type: ignore[import-untyped] # it has no types
+import pynmea2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -15,7 +15,7 @@ from gateway.errors import ConfigError
 from gateway.eventlog.store import EventLog
 from gateway.incidents.book import EmergencyBook
 from gateway.model import emergency as transitions
-from gateway.model.events import EmergencyTaken, PositionFix
+from gateway.model.events import AnyEvent, EmergencyTaken, PositionFix
 from gateway.model.identity import RadioId
 from gateway.model.quantities import NS_PER_S, Instant
 from gateway.roster.duty import Duty
@@ -208,7 +208,7 @@ def test_the_series_forgets_a_team_earlier_by_command(tmp_path: Path) -> None:
         database.query("CREATE DATABASE pdt")
         town = loaded(tmp_path, influx={"url": database.url, "api": "1"})
         sink = InfluxSink(town, clock=ManualClock(now), figures=lambda _: ())
-        events = [
+        events: list[AnyEvent] = [
             at(OFF),
             at(Instant(now - HOUR)),
             at(OFF, number=2),

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def test_a_repeater_that_disappears_is_silent_after_three_heartbeats(tmp_path: P
         runner = runtime.runners["link-1"]
         async with asyncio.TaskGroup() as group:
             task = group.create_task(runtime.run())
-            await eventually(lambda: runner.view().state == "up")
+            await eventually(partial(_is_up, runtime, "link-1"))
             repeater = HstrpRepeater(1002, every_s=3600)
             with radio() as wire:
                 for _ in range(5):  # half a minute with nothing but heartbeats
@@ -113,9 +114,7 @@ def test_a_repeater_that_disappears_is_silent_after_three_heartbeats(tmp_path: P
                     repeater.tick(Moment(clock.monotonic(), clock.now()))
                     for packet in repeater.outgoing():
                         wire.sendto(packet, place_of(runtime))
-                    await eventually(
-                        lambda before=before: runtime.counters.bytes_received["link-1"] > before
-                    )
+                    await eventually(partial(_has_received, runtime, more_than=before))
                     while packets := _waiting(wire):
                         for packet in packets:
                             repeater.receive(packet, Moment(clock.monotonic(), clock.now()))
@@ -127,6 +126,14 @@ def test_a_repeater_that_disappears_is_silent_after_three_heartbeats(tmp_path: P
             task.cancel()
 
     asyncio.run(story())
+
+
+def _is_up(runtime: Runtime, link_id: str) -> bool:
+    return runtime.runners[link_id].view().state == "up"
+
+
+def _has_received(runtime: Runtime, more_than: int) -> bool:
+    return runtime.counters.bytes_received["link-1"] > more_than
 
 
 def _waiting(wire: socket.socket) -> list[bytes]:
@@ -165,7 +172,7 @@ def test_a_radio_that_reports_on_one_port_is_texted_on_another(tmp_path: Path) -
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(runtime.run())]
             for link, device in (("gps", places), ("tms", texts)):
-                await eventually(lambda link=link: runtime.runners[link].view().state == "up")
+                await eventually(partial(_is_up, runtime, link))
                 wire = UdpWire(device, clock, gateway=place_of(runtime, link))
                 tasks.append(group.create_task(wire.run()))
             await eventually(lambda: places.is_registered and texts.is_connected)

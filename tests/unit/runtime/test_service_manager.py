@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,7 +47,7 @@ class Ear:
 
 
 @pytest.fixture(name="ear")
-def _ear(tmp_path: Path):  # noqa: ANN202 - a fixture
+def _ear(tmp_path: Path) -> Iterator[Ear]:
     ear = Ear(tmp_path)
     yield ear
     ear.close()

@@ -13,6 +13,7 @@ import pytest
 from gateway.clock import SystemClock
 from gateway.errors import ConfigError, SinkError
 from gateway.model import emergency as transitions
+from gateway.model.events import AnyEvent
 from gateway.model.quantities import Instant
 from gateway.sinks import influx_setup_v1
 from gateway.sinks.influx import InfluxSink
@@ -125,7 +126,7 @@ def test_alarms_are_in_the_long_lived_place_and_beside_the_rest(tmp_path: Path) 
         ended = closed(transitions.raised(press), received_at=now)
 
         async def write() -> None:
-            events = [press, ended, old, fix(1, received_at=now, fix_at=now)]
+            events: list[AnyEvent] = [press, ended, old, fix(1, received_at=now, fix_at=now)]
             for _ in range(2):
                 done = await sink.deliver([row(seq, each) for seq, each in enumerate(events)])
                 assert sorted(done.accepted) == [0, 1, 2, 3]

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from gateway.model.requests import Request
 from gateway.runtime.backoff import Backoff
 from gateway.sinks import mqtt_requests
 from gateway.sinks.mqtt import MqttSink
+from gateway.sinks.mqtt_client import Incoming
 from tests.support.mosquitto import Mosquitto
 from tests.support.mqtt_listener import Listener
 from tests.support.sink_rows import (
@@ -93,7 +94,7 @@ class World:
 @asynccontextmanager
 async def world(
     folder: Path,
-    requests: list[str],
+    requests: Sequence[str],
     *,
     states: States | None = None,
     settings: tuple[str, ...] = (),
@@ -353,9 +354,7 @@ def test_a_request_that_is_published_to_be_retained_is_refused(tmp_path: Path) -
 def test_a_request_that_the_broker_sends_again_is_not_carried_out_twice(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with world(tmp_path, ALL) as here:
-            here.sink._requests._take(
-                mqtt_requests.Incoming(f"{BASE}/request/locate", b"{}", is_repeated=True)
-            )
+            here.sink._requests._take(Incoming(f"{BASE}/request/locate", b"{}", is_repeated=True))
             assert "came twice" in (await here.response("locate"))["error"]
             assert not here.answers.asked
 
