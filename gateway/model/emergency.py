@@ -28,7 +28,8 @@ class Emergency(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     ``phase`` is what people did; ``ended_at`` is what the radio said, and changes no phase.
     ``fix`` is the place sent with the alarm or the last known one, ``refreshed_at`` the last frame
-    of the same press, ``frames`` how many frames brought it.
+    of the same press, ``frames`` how many frames brought it. ``place`` is the key site where it
+    began, and stays that when the radio moves on.
     """
 
     emergency_id: EventId
@@ -44,6 +45,7 @@ class Emergency(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     raw_code: str | None = None
     talkgroup_id: str | None = None
     fix: Fix | None = None
+    place: str | None = None
     is_drill: bool
     verified: bool
     doubt: str | None = None
@@ -80,6 +82,7 @@ def raised(event: EmergencyRaised) -> Emergency:
         raw_code=event.raw_code,
         talkgroup_id=event.talkgroup_id,
         fix=event.fix,
+        place=event.place,
         is_drill=event.is_drill,
         verified=event.verified,
         doubt=event.doubt,
@@ -92,11 +95,13 @@ def raised(event: EmergencyRaised) -> Emergency:
 def refreshed(state: Emergency, event: EmergencyRaised) -> Emergency:
     """Another frame of the same press: counts it, takes a place sent with it, closes nothing."""
     sent_place = event.fix if event.fix is not None and event.fix.age_s is None else None
+    was_measured = state.fix is not None and state.fix.age_s is None
     return msgspec.structs.replace(
         state,
         refreshed_at=max(state.refreshed_at, event.received_at),
         frames=state.frames + 1,
         fix=sent_place or state.fix,
+        place=event.place if sent_place is not None and not was_measured else state.place,
         talkgroup_id=state.talkgroup_id or event.talkgroup_id,
         verified=state.verified or event.verified,
         doubt=None if event.verified else state.doubt,

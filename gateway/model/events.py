@@ -102,13 +102,15 @@ class EmergencyRaised(Event, frozen=True, kw_only=True, tag="emergency_raised"):
     """Somebody pressed the button, or lies on the ground.
 
     ``raw_code`` is the peer's own code, for the technician. ``verified`` is false, with ``doubt``,
-    when the sender could not be trusted; a doubtful alarm is shown, never thrown away.
+    when the sender could not be trusted; a doubtful alarm is shown, never thrown away. ``place`` is
+    the name of the key site in whose ring ``fix`` lies; absent elsewhere.
     """
 
     kind: EmergencyKind
     raw_code: str | None = None
     talkgroup_id: str | None = None
     fix: Fix | None = None
+    place: str | None = None
     is_drill: bool
     verified: bool
     doubt: str | None = None
@@ -120,25 +122,27 @@ class EmergencyEnded(Event, frozen=True, kw_only=True, tag="emergency_ended"):
     kind: EmergencyKind
     raw_code: str | None = None
     emergency_id: EventId | None = None
+    place: str | None = None
 
 
 class EmergencyTaken(Event, frozen=True, kw_only=True, tag="emergency_taken"):
     """A named person has taken the emergency ``emergency_id`` (接警).
 
-    ``raised_at``, ``kind`` and ``is_drill`` are those of the emergency.
+    ``raised_at``, ``kind``, ``place`` and ``is_drill`` are those of the emergency.
     """
 
     emergency_id: EventId
     by: str
     raised_at: Instant | None = None
     kind: EmergencyKind | None = None
+    place: str | None = None
     is_drill: bool | None = None
 
 
 class EmergencyClosed(Event, frozen=True, kw_only=True, tag="emergency_closed"):
     """A named person has closed the emergency ``emergency_id`` with a verdict (结案).
 
-    ``raised_at``, ``kind`` and ``is_drill`` are those of the emergency.
+    ``raised_at``, ``kind``, ``place`` and ``is_drill`` are those of the emergency.
     """
 
     emergency_id: EventId
@@ -147,6 +151,7 @@ class EmergencyClosed(Event, frozen=True, kw_only=True, tag="emergency_closed"):
     note: str | None = None
     raised_at: Instant | None = None
     kind: EmergencyKind | None = None
+    place: str | None = None
     is_drill: bool | None = None
 
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from gateway.errors import ConfigError
+from gateway.model.geo import Point, distance_m
 from gateway.model.identity import RadioId, UnitId, parse_radio_id
 from gateway.model.quantities import Instant
 from gateway.roster.duty import Duty
@@ -99,6 +100,14 @@ class Roster:
             return True
         own = self._duty.get(UnitId(unit.id))
         return (own or self._team_duty.get(unit.team or "") or Duty(())).is_on(at, zone)
+
+    def site_at(self, place: Point) -> KeySite | None:
+        """The key site in whose ring ``place`` lies, the nearest where rings overlap."""
+        away_m = {
+            site.id: distance_m(place, Point(site.lat_deg, site.lon_deg)) for site in self.sites
+        }
+        holding = [site for site in self.sites if away_m[site.id] <= site.ring_m]
+        return min(holding, key=lambda site: away_m[site.id], default=None)
 
     def radios(self) -> Iterable[tuple[RadioId, Unit]]:
         """Every registered radio with its unit."""

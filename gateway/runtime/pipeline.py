@@ -24,12 +24,14 @@ from gateway.model.events import (
     EmergencyKind,
     EmergencyRaised,
     EmergencyTaken,
+    Fix,
     LinkChanged,
     PositionFix,
     RadioEvent,
     RadioRegistered,
     Verdict,
 )
+from gateway.model.geo import Point
 from gateway.model.identity import EventId, RadioId, UnitId, derive_event_id
 from gateway.model.quantities import Instant
 from gateway.outbox.rows import Lane, Write
@@ -169,6 +171,7 @@ class Pipeline:
         if event.fix is None:
             last_known = self._board.last_place(event.radio_id)
             event = msgspec.structs.replace(event, fix=last_known)
+        event = msgspec.structs.replace(event, place=self._place_of(event.fix))
         if event.unit_id is None and event.verified:
             event = msgspec.structs.replace(event, verified=False, doubt="unregistered radio")
         if not event.verified and not self._book.knows(event, same_as):
@@ -183,6 +186,13 @@ class Pipeline:
             self._append(named, change.after, settle, undo=change)
         else:
             self._append(None, change.after, settle, undo=change)
+
+    def _place_of(self, fix: Fix | None) -> str | None:
+        """The name of the key site that a place belongs to."""
+        if fix is None:
+            return None
+        site = self._roster.site_at(Point(fix.lat_deg, fix.lon_deg))
+        return site.name if site is not None else None
 
     def _end_by_calm(self, event: RadioEvent, kind: EmergencyKind) -> None:
         """A report that says "no alarm" ends what went on; the report itself goes its own way."""
@@ -210,6 +220,7 @@ class Pipeline:
             event,
             event_id=derive_event_id("ended", emergency_id),
             emergency_id=emergency_id,
+            place=change.after.place,
         )
         self._append(named, change.after, settle, undo=change)
 
@@ -305,6 +316,7 @@ class Pipeline:
                 team=state.team,
                 raised_at=state.raised_at,
                 kind=state.kind,
+                place=state.place,
                 is_drill=state.is_drill,
             )
         if isinstance(action, EmergencyTaken):

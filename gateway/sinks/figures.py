@@ -198,6 +198,7 @@ def open_line(urgent: tuple[Emergency, int], at: Instant) -> str | None:
         "phase": state.phase,
         "kind": state.kind,
         "name": state.unit_name or state.unit_id or state.radio_id,
+        "place": state.place,
         "is_drill": state.is_drill,
         "verified": state.verified,
         "by": state.taken_by or "",

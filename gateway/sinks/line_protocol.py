@@ -210,7 +210,7 @@ def _emergency_fields(
     event: EmergencyRaised | EmergencyEnded | EmergencyTaken | EmergencyClosed,
 ) -> tuple[dict[str, FieldValue], int]:
     """Fields, and the nanoseconds that keep events of one moment apart."""
-    fields: dict[str, FieldValue] = {"event_id": event.event_id}
+    fields: dict[str, FieldValue] = {"event_id": event.event_id, "place": event.place}
     if isinstance(event, EmergencyTaken | EmergencyClosed):
         return fields | _act_fields(event), _ACT_NS[type(event)]
     fields |= {"kind": event.kind, "raw_code": event.raw_code}

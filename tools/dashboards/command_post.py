@@ -176,6 +176,7 @@ def _emergencies(t: Say) -> list[object]:
     columns = {
         "name": t("单位", "unit"),
         "kind": t("类型", "kind"),
+        "place": t("重点部位", "key site"),
         "phase": t("阶段", "phase"),
         "by": t("接警人", "taken by"),
         "open_s": t("已过", "age"),

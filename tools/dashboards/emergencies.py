@@ -16,9 +16,10 @@ from tools.dashboards.panels import (
     bars,
     big,
     column,
-    count_by,
+    group_by,
     kinds,
     lines,
+    name_nothing,
     rows,
     step_values,
     steps,
@@ -28,6 +29,7 @@ from tools.dashboards.queries import DATUM, SITE, UNIT, InfluxQuery, series, tab
 
 LATE_TAKE_S, LATE_CLOSE_S = 30, 1800
 HERE = f"$timeFilter AND {SITE} AND {UNIT}"
+ACTED = "(\"event\" = 'taken' OR \"event\" = 'closed')"
 RAISED = f"\"event\" = 'raised' AND {HERE}"
 
 
@@ -43,7 +45,7 @@ def build(t: Say) -> Frame:
     )
     frame.choice("team", t("队伍", "team"))
     frame.datum()
-    frame.add(*_numbers(t), _over_time(t), *_by(t), _places(t), _list(t))
+    frame.add(*_numbers(t), _over_time(t), *_by(t), _by_place(t), _places(t), _list(t))
     return frame
 
 
@@ -129,6 +131,10 @@ def _by(t: Say) -> list[object]:
     order = DataTransformerConfig(
         id_val="sortBy", options={"fields": {}, "sort": [{"field": "Time", "desc": False}]}
     )
+    took = table(
+        f'SELECT "take_s" AS "{take}", "close_s" AS "{close}" FROM "emergency"'
+        f" WHERE {ACTED} AND {HERE}"
+    )
     raised = table(f'SELECT "event_id" FROM "emergency" WHERE {RAISED}')
     false_by_team = table(
         'SELECT mean("false_alarm") AS "share", count("false_alarm") AS "n" FROM "emergency"'
@@ -161,10 +167,22 @@ def _by(t: Say) -> list[object]:
         bars(
             t("一天中的时段", "by hour of the day"),
             t("每小时的报警数（浏览器时区）", "how many in each hour, in the browser's zone"),
-            Box(0, 12, 16, 7),
+            Box(0, 12, 8, 7),
             [raised],
             "Time",
-            transformations=[hour, count_by("Time", "event_id"), order],
+            transformations=[hour, group_by("Time", {"event_id": "count"}), order],
+        ),
+        bars(
+            t("各时段平均用时", "mean times by hour"),
+            t(
+                "按接警、结案的时刻归入时段（浏览器时区）",
+                "by the hour in which it was taken or closed, in the browser's zone",
+            ),
+            Box(8, 12, 8, 7),
+            [took],
+            "Time",
+            unit="s",
+            transformations=[hour, group_by("Time", {take: "mean", close: "mean"}), order],
         ),
         column(shares, columns["share"], unit="percentunit", thresholds=marks),
     ]
@@ -178,12 +196,51 @@ def _without_time() -> DataTransformerConfig:
     )
 
 
+def _by_place(t: Say) -> object:
+    """InfluxQL groups by tags, and a place is a field: Grafana puts the rows together."""
+    found = table(
+        'SELECT "place", "emergency_id", "take_s", "close_s", "false_alarm" FROM "emergency"'
+        f" WHERE \"event\" != 'open' AND {HERE}"
+    )
+    made = {
+        "emergency_id": "distinctCount",
+        "take_s": "mean",
+        "close_s": "mean",
+        "false_alarm": "mean",
+    }
+    columns = {
+        "place": t("重点部位", "key site"),
+        "emergency_id (distinctCount)": t("报警数", "emergencies"),
+        "take_s (mean)": t("接警（平均）", "to take, mean"),
+        "close_s (mean)": t("结案（平均）", "to close, mean"),
+        "false_alarm (mean)": t("误报率", "false share"),
+    }
+    panel = rows(
+        t("各重点部位用时", "times by place"),
+        t(
+            "报警地点所在的重点部位；不在任何部位范围内或没有位置的归为“其他”",
+            "the key site in whose ring the alarm began; 'elsewhere' is outside all of them, or"
+            " without a position",
+        ),
+        Box(0, 19, 10, 7),
+        [found],
+        columns,
+        sort=("emergency_id (distinctCount)", True),
+        steps_before=[group_by("place", made)],
+    )
+    panel = name_nothing(panel, columns["place"], t("其他", "elsewhere"))
+    late = step_values((None, "transparent"), (LATE_TAKE_S, RED))
+    panel = column(panel, columns["take_s (mean)"], unit=AGE, thresholds=late)
+    panel = column(panel, columns["close_s (mean)"], unit=AGE)
+    return column(panel, columns["false_alarm (mean)"], unit="percentunit")
+
+
 def _places(t: Say) -> object:
     where = table(f'SELECT {DATUM}, "kind", "unit" AS "name" FROM "emergency" WHERE {RAISED}')
     return town_map(
         t("报警地点", "places"),
         t("报警时的位置（或最后已知位置）", "the place sent with the alarm, or the last known one"),
-        Box(0, 19, 10, 12),
+        Box(0, 26, 10, 12),
         [where],
         [heat("A", t("热区", "heat")), points("A", t("报警", "emergencies"), alarm_style())],
     )
@@ -196,6 +253,7 @@ def _list(t: Say) -> object:
         "team": t("队伍", "team"),
         "event": t("事件", "event"),
         "kind": t("类型", "kind"),
+        "place": t("重点部位", "key site"),
         "by": t("人员", "by"),
         "take_s": t("接警用时", "to take"),
         "close_s": t("结案用时", "to close"),
@@ -207,7 +265,7 @@ def _list(t: Say) -> object:
     listed = rows(
         t("事件列表", "list"),
         t("报警、解除、接警、结案，最新在上", "raised, ended, taken, closed; newest first"),
-        Box(10, 19, 14, 12),
+        Box(10, 19, 14, 19),
         [
             table(
                 f'SELECT {fields} FROM "emergency" WHERE "event" != \'open\' AND {HERE}'

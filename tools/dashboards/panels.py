@@ -327,13 +327,25 @@ def bars(
     )
 
 
-def count_by(field: str, counted: str) -> DataTransformerConfig:
-    """Rows with the same value of a field become one, with how many there were."""
-    options = {
-        field: {"operation": "groupby", "aggregations": []},
-        counted: {"operation": "aggregate", "aggregations": ["count"]},
-    }
+def group_by(field: str, calculated: Mapping[str, str]) -> DataTransformerConfig:
+    """Rows with the same value of a field become one, for what is no tag.
+
+    ``calculated`` are other fields with what is made of each: "mean" makes "take_s (mean)".
+    """
+    options: dict[str, object] = {field: {"operation": "groupby", "aggregations": []}}
+    for name, calculation in calculated.items():
+        options[name] = {"operation": "aggregate", "aggregations": [calculation]}
     return DataTransformerConfig(id_val="groupBy", options={"fields": options})
+
+
+def name_nothing(panel: Any, name: str, text: str) -> Any:
+    """What the cells of a column say that have no value."""
+    result = ValueMappingResult(text=text, color=GREY, index=0)
+    options = dashboard.DashboardSpecialValueMapOptions(
+        match=dashboard.SpecialValueMatch.NULL, result=result
+    )
+    nothing: list[ValueMapping] = [dashboard.SpecialValueMap(options=options)]
+    return panel.override_by_name(name, [DynamicConfigValue("mappings", nothing)])
 
 
 class Frame:

@@ -31,8 +31,8 @@ SELECT last("state_code") AS "state_code", "state", "name", "team_name", {DATUM}
 # An open emergency goes on being shown for an hour after the last word of it, so that a gateway
 # that dies takes none off the wall; a closed one says open_count = 0.
 OPEN_NOW = f"""\
-SELECT * FROM (SELECT last("open_count") AS "open_count", "name", "kind", "phase", "by", "open_s",
- "waiting_s", "is_drill", "verified", {DATUM} FROM "emergency"
+SELECT * FROM (SELECT last("open_count") AS "open_count", "name", "kind", "place", "phase", "by",
+ "open_s", "waiting_s", "is_drill", "verified", {DATUM} FROM "emergency"
  WHERE time > now() - 1h AND {SITE} GROUP BY "unit", "radio", "team") WHERE "open_count" > 0"""
 
 

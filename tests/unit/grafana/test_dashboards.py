@@ -288,6 +288,38 @@ def test_coordinates_of_chinese_maps_can_be_chosen() -> None:
         assert datum["current"]["value"] == chosen["WGS-84"]
 
 
+# What Grafana puts together.
+
+
+def grouped() -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    return [
+        (panel, step["options"]["fields"])
+        for dashboard in DASHBOARDS.values()
+        for panel in dashboard["panels"]
+        for step in panel.get("transformations", [])
+        if step["id"] == "groupBy"
+    ]
+
+
+def test_rows_are_grouped_by_what_the_query_gives_and_shown_under_the_names_it_makes() -> None:
+    """Grafana calls a calculated field "name (calculation)"; a field it does not find it skips."""
+    assert grouped()
+    for panel, fields in grouped():
+        (target,) = panel["targets"]
+        chosen = target["query"].partition(" FROM ")[0]
+        given = {"Time", *re.findall(r'AS "([^"]+)"', chosen), *re.findall(r'"(\w+)"', chosen)}
+        assert fields.keys() <= given, panel["title"]
+        made = {
+            f"{name} ({calculation})"
+            for name, step in fields.items()
+            for calculation in step["aggregations"]
+        }
+        made |= {name for name, step in fields.items() if step["operation"] == "groupby"}
+        for step in panel["transformations"]:
+            if step["id"] == "filterFieldsByName":
+                assert set(step["options"]["include"]["names"]) <= made, panel["title"]
+
+
 # Readable from five metres.
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.clock import SystemClock
 from gateway.demo.scene import PRESSES, UNPLUGGED
+from gateway.demo.town import SITES
 from gateway.model.quantities import Instant
 from tests.support.grafana import (
     DASHBOARDS,
@@ -144,6 +145,19 @@ def test_a_variable_offers_what_there_is(town: Town, uid: str) -> None:
         if variable["type"] == "query":
             offered = {row["value"] for row in town.query(variable["query"])}
             assert offered, variable["name"]
+
+
+def test_a_place_is_a_key_site_and_every_event_of_an_emergency_says_it(town: Town) -> None:
+    rows = ask(town, of("pdt-emergencies", "各重点部位用时"))
+    places: dict[str, set[str | None]] = {}
+    for row in rows:
+        places.setdefault(row["emergency_id"], set()).add(row["place"])
+    assert all(len(named) == 1 for named in places.values())
+    named = set.union(*places.values())
+    assert named <= {None, *(site.name for site in SITES)}
+    assert "榕溪商业广场" in named, "where the guards of the plaza stand"
+    assert len([row for row in rows if row["take_s"] is not None]) == 2
+    assert len([row for row in rows if row["close_s"] is not None]) == 2
 
 
 def test_durations_and_shares_are_right(town: Town) -> None:

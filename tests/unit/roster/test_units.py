@@ -6,6 +6,7 @@ import pytest
 
 from gateway.demo.teams import units_file, units_of_town
 from gateway.errors import ConfigError
+from gateway.model.geo import Point
 from gateway.model.identity import RadioId
 from gateway.roster.units import Roster
 
@@ -54,3 +55,32 @@ def test_the_emulated_town_is_a_roster_of_sixty_units(tmp_path: Path) -> None:
     assert len(town.units) == 60
     assert len({unit.radio_id for unit in units_of_town()}) == 60
     assert {team.kind for team in town.teams.values()} >= {"stationed", "mobile", "area", "village"}
+
+
+SITES = """
+[[site]]
+id = "wide"
+name = "镇人民医院"
+lat_deg = 22.940
+lon_deg = 113.880
+ring_m = 500
+
+[[site]]
+id = "narrow"
+name = "榕溪商业广场"
+lat_deg = 22.943
+lon_deg = 113.880
+ring_m = 100
+"""
+
+
+@pytest.mark.parametrize(
+    ("lat_deg", "site"),
+    [(22.9400, "wide"), (22.9428, "narrow"), (22.9415, "wide"), (22.9446, None), (22.9300, None)],
+)
+def test_a_place_belongs_to_the_nearest_key_site_whose_ring_holds_it(
+    tmp_path: Path, lat_deg: float, site: str | None
+) -> None:
+    """A hundredth of a degree of latitude is 1,112 m."""
+    found = roster(tmp_path, SITES).site_at(Point(lat_deg, 113.880))
+    assert (found.id if found is not None else None) == site

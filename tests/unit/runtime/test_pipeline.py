@@ -10,15 +10,18 @@ from gateway.clock import ManualClock
 from gateway.errors import NotAllowedError, ShedError, StoreError, StoreFullError
 from gateway.incidents.book import EmergencyBook
 from gateway.model.events import (
+    EmergencyClosed,
+    EmergencyEnded,
     EmergencyRaised,
     EmergencyTaken,
+    Fix,
     PositionFix,
     RadioRegistered,
     TextReceived,
 )
 from gateway.model.identity import RadioId
 from gateway.outbox.rows import Lane, Write
-from gateway.roster.units import Roster, RosterFile, Unit
+from gateway.roster.units import KeySite, Roster, RosterFile, Unit
 from gateway.runtime.board import Board
 from gateway.runtime.bus import Bus
 from gateway.runtime.counters import Counters
@@ -57,7 +60,10 @@ class Desk:
         self.clock = ManualClock(at(0))
         self.counters = Counters()
         self.roster = Roster(
-            RosterFile(unit=(Unit(id="patrol-1", name="巡逻一组", radios=(RADIO,)),))
+            RosterFile(
+                unit=(Unit(id="patrol-1", name="巡逻一组", radios=(RADIO,)),),
+                site=(KeySite(id="plaza", name="广场", lat_deg=22.94, lon_deg=113.88),),
+            )
         )
         self.book = EmergencyBook(300)
         self.board = Board(
@@ -268,6 +274,56 @@ def test_the_radio_that_ends_its_emergency_leaves_it_open() -> None:
     desk.report(release(9))
     desk.shelf.settle()
     assert [state.ended_at for state in desk.book.open()] == [at(9)]
+
+
+PLAZA, FAR = Fix(lat_deg=22.94, lon_deg=113.88), Fix(lat_deg=22.99, lon_deg=113.88)
+
+
+def place_now(desk: Desk) -> str | None:
+    (state,) = desk.book.open()
+    return state.place
+
+
+def test_every_event_of_an_emergency_names_the_key_site_where_it_began() -> None:
+    async def story() -> None:
+        desk = Desk()
+        desk.report(press(0, fix=PLAZA))
+        desk.report(press(1, fix=FAR))
+        desk.report(release(2))
+        (state,) = desk.book.open()
+        taking = asyncio.create_task(desk.pipeline.take(state.emergency_id, "李明"))
+        await asyncio.sleep(0)
+        writes = desk.shelf.settle()
+        await taking
+        closing = asyncio.create_task(desk.pipeline.close(state.emergency_id, "李明", "true", None))
+        await asyncio.sleep(0)
+        writes += desk.shelf.settle()
+        await closing
+        named = {type(write.event): write.event.place for write in writes if write.event}  # type: ignore[union-attr]
+        lives = (EmergencyRaised, EmergencyEnded, EmergencyTaken, EmergencyClosed)
+        assert named == dict.fromkeys(lives, "广场")
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("fields", [{"fix": FAR}, {}])
+def test_outside_every_ring_and_without_a_position_there_is_no_place(fields: Any) -> None:
+    desk = Desk()
+    desk.report(press(0, **fields))
+    assert place_now(desk) is None
+
+
+def test_a_measured_place_corrects_a_last_known_one_and_nothing_else_does() -> None:
+    desk = Desk()
+    desk.report(fix(0, lat_deg=22.99))
+    desk.shelf.settle()
+    desk.report(press(1))
+    assert place_now(desk) is None, "the last known place is far away"
+    desk.report(press(2, fix=PLAZA))
+    assert place_now(desk) == "广场"
+    desk.report(press(3, fix=FAR))
+    desk.report(press(4))
+    assert place_now(desk) == "广场"
 
 
 def test_a_report_that_says_no_alarm_ends_the_one_going_on_once() -> None:

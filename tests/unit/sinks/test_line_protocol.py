@@ -205,7 +205,7 @@ def test_two_emergencies_of_one_frame_are_two_points_and_one_stays_one() -> None
 
 def test_an_emergencys_life_is_written_as_it_happens() -> None:
     place = Fix(lat_deg=23.02, lon_deg=113.75, age_s=30)
-    begun = raised(1, fix=place, raw_code="0x01", is_drill=True)
+    begun = raised(1, fix=place, place="榕溪 商业,广场", raw_code="0x01", is_drill=True)
     lines = [
         line_of(begun),
         line_of(EmergencyEnded(**header(1), kind="alarm", emergency_id=begun.event_id)),
@@ -218,6 +218,9 @@ def test_an_emergencys_life_is_written_as_it_happens() -> None:
     assert first.fields["raw_code"] == "0x01"
     assert first.fields["is_drill"] is True
     assert first.fields["age_s"] == 30.0
+    assert first.fields["place"] == "榕溪 商业,广场"
+    assert "place" not in {*ended.fields, *taken.fields}, "absent, not empty"
+    assert "place" not in first.tags
     assert first.fields["lat_gcj"] == pytest.approx(23.0172772)
     assert (ended.fields["event"], ended.fields["emergency_id"]) == ("ended", begun.event_id)
     assert (taken.fields["event"], taken.fields["by"]) == ("taken", "zhang")
