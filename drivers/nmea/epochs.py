@@ -1,6 +1,6 @@
 """Epochs of a GNSS receiver: its sentences about one moment, gathered into one position."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TypeVar
 
 from drivers.api import Moment
@@ -97,8 +97,8 @@ class Epoch:
         if not claims:
             return None
         details = [one for one in (self.gns, self.gga) if one is not None]
-        satellites = _first(one.satellites for one in details)
-        place = _first(one.place for one in claims if one.is_valid)
+        satellites = _first([one.satellites for one in details])
+        place = _first([one.place for one in claims if one.is_valid])
         if not claims[0].is_valid or place is None:
             return PositionFix(
                 radio_id=radio,
@@ -116,12 +116,12 @@ class Epoch:
             lat_deg=place[0],
             lon_deg=place[1],
             fix_at=fix_at,
-            altitude_m=_first(one.altitude_m for one in solved),
+            altitude_m=_first([one.altitude_m for one in solved]),
             speed_mps=speed_mps,
             course_deg=course_deg,
             accuracy_m=accuracy_m(self.gst) if self.gst else None,
             satellites=satellites,
-            hdop=_first((*(one.hdop for one in solved), gsa_hdop)),
+            hdop=_first([*[one.hdop for one in solved], gsa_hdop]),
             trigger="time",
         )
 
@@ -180,5 +180,8 @@ def unrolled(instant: Instant, now: Instant) -> Instant:
     return put_back if lost > 0 and abs(now - put_back) <= DAY_NS else instant
 
 
-def _first(values: Iterable[T | None]) -> T | None:
-    return next((value for value in values if value is not None), None)
+def _first(values: Sequence[T | None]) -> T | None:
+    for value in values:
+        if value is not None:
+            return value
+    return None
