@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections import Counter
+from typing import NoReturn
 
 import pytest
 
@@ -26,6 +27,7 @@ PACKAGES = {  # where the Debian package has another name than the program
     "tc": "iproute2",
     "ip": "iproute2",
 }
+HINTS = {"flux-lsp-node": "make servers"}  # what is no Debian package
 REASON = "needs {tool}, which is not installed"
 REASON_PATTERN = re.compile(r"needs (\S+), which is not installed")
 
@@ -47,16 +49,20 @@ def find_tool(tool: str) -> str | None:
     return shutil.which(tool, path=places)
 
 
+def leave_out(tool: str) -> NoReturn:
+    """Skip, or fail, the test that runs: what it needs is missing."""
+    reason = REASON.format(tool=tool)
+    if os.environ.get("PDT_NO_SKIPS") == "1":
+        pytest.fail(f"{reason} (PDT_NO_SKIPS=1 makes this a failure)", pytrace=False)
+    pytest.skip(reason)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, or fail, a test whose programs are missing."""
     for mark in item.iter_markers("needs"):
         for tool in mark.args:
-            if find_tool(tool) is not None:
-                continue
-            reason = REASON.format(tool=tool)
-            if os.environ.get("PDT_NO_SKIPS") == "1":
-                pytest.fail(f"{reason} (PDT_NO_SKIPS=1 makes this a failure)", pytrace=False)
-            pytest.skip(reason)
+            if find_tool(tool) is None:
+                leave_out(tool)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -71,7 +77,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("left out")
     for tool, count in sorted(missed.items()):
         tests = "1 test" if count == 1 else f"{count} tests"
-        package = PACKAGES.get(tool, tool)
-        terminalreporter.write_line(
-            f"skipped because {tool} is not installed: {tests}; apt-get install {package}"
-        )
+        hint = HINTS.get(tool, f"apt-get install {PACKAGES.get(tool, tool)}")
+        terminalreporter.write_line(f"skipped because {tool} is not installed: {tests}; {hint}")

@@ -21,6 +21,7 @@ VENV = ROOT / ".venv"
 TOOLS = ROOT / ".tools"
 LOCK = ROOT / "requirements.lock"
 GRAFANA_LOCK = ROOT / "tests" / "grafana" / "requirements.lock"
+FLUX = ROOT / "tests" / "flux"
 STAMP = VENV / ".installed"
 SERVERS = {  # program: Debian package
     "mosquitto": "mosquitto",
@@ -47,6 +48,7 @@ def main() -> None:
     desk_page()
     if wanted.servers:
         servers()
+        flux_parser()
 
 
 def say(text: str) -> None:
@@ -115,6 +117,14 @@ def desk_page() -> None:
     done = subprocess.run([sys.executable, ROOT / "tools" / "build_desk.py"], cwd=ROOT, check=False)
     if done.returncode != 0:
         sys.exit("setup: the desk page could not be built (see above)")
+
+
+def flux_parser() -> None:
+    """InfluxData's parser of Flux, for the tests alone."""
+    builder = ROOT / "tools" / "build_desk.py"
+    done = subprocess.run([sys.executable, builder, "--packages", FLUX], cwd=ROOT, check=False)
+    if done.returncode != 0:
+        say("tests that parse Flux will be skipped (see above)")
 
 
 def servers() -> None:

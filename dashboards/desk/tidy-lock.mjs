@@ -1,7 +1,9 @@
-// Takes the addresses of sponsors out of the lock: it shall name packages and hashes, and no host.
+// Takes the addresses of sponsors out of a lock: it shall name packages and hashes, and no host.
+// node tidy-lock.mjs [folder]: this folder's lock, or another one's.
 import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 
-const file = new URL("./package-lock.json", import.meta.url);
+const file = join(process.argv[2] ?? import.meta.dirname, "package-lock.json");
 const lock = JSON.parse(readFileSync(file, "utf8"));
 for (const entry of Object.values(lock.packages)) {
   delete entry.funding;

@@ -47,8 +47,9 @@ def set_up_v2(client: httpx.Client, settings: InfluxSettings, *, may_change: boo
 def flux_task(database: str) -> str:
     """The last position of every minute, from the full positions to the thinned ones."""
     fields = " or ".join(f'r._field == "{field}"' for field in THINNED)
+    name = _text(_task_name(database))
     return (
-        f'option task = {{name: "{_task_name(database)}", every: {THIN_EVERY}, offset: 2m}}\n\n'
+        f"option task = {{name: {name}, every: {THIN_EVERY}, offset: 2m}}\n\n"
         f"from(bucket: {_text(database)})\n"
         f"    |> range(start: -{THIN_BACK})\n"
         '    |> filter(fn: (r) => r._measurement == "position")\n'
@@ -151,5 +152,6 @@ def _task_name(database: str) -> str:
 
 
 def _text(name: str) -> str:
-    escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+    """A string of Flux, in which ``${`` would begin an expression."""
+    escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${")
     return f'"{escaped}"'
