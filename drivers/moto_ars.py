@@ -17,26 +17,15 @@ from drivers.api import (
     Handles,
     Heard,
     Moment,
-    Outcome,
     Output,
-    Reject,
     Report,
     Transport,
     Verb,
 )
-from drivers.motorola.peer import (
-    Asks,
-    MotoOptions,
-    Receipts,
-    Recent,
-    address_of,
-    not_here,
-    radio_at,
-    radio_named,
-)
+from drivers.motorola.peer import MotoOptions, radio_named
+from drivers.motorola.service import RadioService, heard_on
 from drivers.wire import Field, WireError
 from gateway.model.events import RadioDeregistered, RadioRegistered
-from gateway.model.identity import RadioId, radio_id
 
 PORT = 4005  # of the radios
 MAX_FRAME = 512  # bytes; three texts of up to 255 would not fit, no radio has such
@@ -142,65 +131,19 @@ def response(kind: Kind, refresh_min: int) -> bytes:
     return bytes((0, 2, MORE | PRIORITY | CONTROL | kind, refresh_min // REFRESH_MIN))
 
 
-class ArsCodec:
+class ArsCodec(RadioService[ArsOptions]):
     """One radio; see the module's docstring."""
 
     def __init__(self, options: ArsOptions, link_id: str) -> None:
-        self._options = options
-        self._radio = radio_id("receiver", link_id)  # until the radio says who it is
-        self._is_placed = False
+        super().__init__(options, link_id)
         self._is_registered = False
-        self._recent = Recent()
-        self._receipts = Receipts()
-        self._asks = Asks()
-        self._out: list[bytes] = []
 
-    def meet(self, peer: str) -> None:
-        """An address in the radio network names the radio."""
-        radio = radio_at(peer, self._options.radio_network)
-        if radio is not None:
-            self._radio, self._is_placed = radio, True
+    def _ask(self, command: Command, now: Moment) -> Sequence[Output]:
+        """Is the radio there?"""
+        return self._question(command.order, QUERY, command, now)
 
-    def receive(self, data: bytes, now: Moment) -> Sequence[Output]:
-        """One datagram."""
-        try:
-            return self._message(read_message(data), data, now)
-        except WireError as error:
-            return [Reject("layout", str(error), data)]
-
-    def flush(self, now: Moment) -> Sequence[Output]:
-        """Datagrams come whole: nothing is ever in progress."""
-        del now
-        return ()
-
-    def accept(self, receipt: int) -> None:
-        """A registration is on disk: grant it."""
-        self._out += self._receipts.pay(receipt)
-
-    def outgoing(self) -> Sequence[bytes]:
-        """Datagrams to send now."""
-        out, self._out = self._out, []
-        return [*out, *self._asks.outgoing()]
-
-    def next_deadline(self) -> float | None:
-        """When a query goes out again."""
-        return self._asks.next_deadline()
-
-    def expire(self, now: Moment) -> Sequence[Output]:
-        """Ask again."""
-        self._asks.expire(now)
-        return ()
-
-    def send(self, command: Command, now: Moment) -> Sequence[Output]:
-        """Ask whether the radio is there."""
-        refusal = not_here(command, self._radio)
-        if refusal is not None:
-            return [refusal]
-        if not self._asks.ask(command.order, QUERY, now, command):
-            return [Outcome(command.order, "refused", "too many queries are open")]
-        return ()
-
-    def _message(self, message: Message, data: bytes, now: Moment) -> Sequence[Output]:
+    def _read(self, data: bytes, now: Moment) -> Sequence[Output]:
+        message = read_message(data)
         kind = message.kind
         if kind in {Kind.REGISTER, Kind.REGISTER_USER}:
             return self._register(message, data, now)
@@ -257,12 +200,6 @@ def _detail(said: Registration) -> str | None:
         f"user {_text(said.user)}" if said.user else "",
     ]
     return ", ".join(part for part in parts if part)[:MAX_DETAIL] or None
-
-
-def place_of(options: ArsOptions, radio: RadioId) -> tuple[str, int] | None:
-    """Where a radio hears this service."""
-    address = address_of(radio, options.radio_network)
-    return None if address is None else (address, PORT)
 
 
 def explain(data: bytes) -> Sequence[Field]:
@@ -324,7 +261,7 @@ DRIVER = Driver(
     has_receipts=True,
     commands=frozenset({Verb.CHECK}),
     explain=explain,
-    place_of=place_of,
+    place_of=heard_on(PORT),
     grade="silver",
     handles=(
         Handles("0 registration", "a radio is on the air", "radio_registered; BF", "published 2"),

@@ -36,10 +36,10 @@ from drivers.motorola.mbxml import (
     stop,
     track,
 )
-from drivers.motorola.peer import Asks, MotoOptions, address_of, not_here, radio_at
+from drivers.motorola.peer import MotoOptions
+from drivers.motorola.service import RadioService, heard_on, refused
 from drivers.wire import Field, WireError
 from gateway.model.events import PositionFix, Trigger
-from gateway.model.identity import RadioId, radio_id
 from gateway.model.quantities import NS_PER_S
 
 PORT = 4001  # of the radios
@@ -66,62 +66,34 @@ class Tracking(NamedTuple):
     end_mono: float
 
 
-class LrrpCodec:
+class LrrpCodec(RadioService[LrrpOptions]):
     """One radio; see the module's docstring."""
 
     def __init__(self, options: LrrpOptions, link_id: str) -> None:
-        self._options = options
-        self._radio = radio_id("receiver", link_id)  # at an address that is no radio's
-        self._asks = Asks()
+        super().__init__(options, link_id)
         self._request_id: int | None = None
         self._tracking: Tracking | None = None
-        self._out: list[bytes] = []
-
-    def meet(self, peer: str) -> None:
-        """An address in the radio network names the radio."""
-        self._radio = radio_at(peer, self._options.radio_network) or self._radio
-
-    def receive(self, data: bytes, now: Moment) -> Sequence[Output]:
-        """One datagram."""
-        del now
-        try:
-            document = read_document(data)
-            if document.kind in REPORTS or document.kind in ANSWERS_TO:
-                return self._answered(document, data)
-        except WireError as error:
-            return [Reject("layout", str(error), data)]
-        return [Heard(self._radio)]
-
-    def flush(self, now: Moment) -> Sequence[Output]:
-        """Datagrams come whole: nothing is ever in progress."""
-        del now
-        return ()
-
-    def accept(self, receipt: int) -> None:
-        """LRRP knows no acknowledgement."""
-
-    def outgoing(self) -> Sequence[bytes]:
-        """Datagrams to send now."""
-        out, self._out = self._out, []
-        return [*out, *self._asks.outgoing()]
 
     def next_deadline(self) -> float | None:
         """When a request goes out again, or a tracking ends."""
-        deadlines = [self._asks.next_deadline(), self._tracking and self._tracking.end_mono]
+        deadlines = [super().next_deadline(), self._tracking and self._tracking.end_mono]
         return min((each for each in deadlines if each is not None), default=None)
 
     def expire(self, now: Moment) -> Sequence[Output]:
         """Ask again; end a tracking whose time is over."""
         if self._tracking is not None and self._tracking.end_mono <= now.mono:
             self._stop(now)
-        self._asks.expire(now)
-        return ()
+        return super().expire(now)
 
-    def send(self, command: Command, now: Moment) -> Sequence[Output]:
-        """Ask where the radio is, once or at intervals."""
-        refusal = not_here(command, self._radio)
-        if refusal is not None:
-            return [refusal]
+    def _read(self, data: bytes, now: Moment) -> Sequence[Output]:
+        del now
+        document = read_document(data)
+        if document.kind in REPORTS or document.kind in ANSWERS_TO:
+            return self._answered(document, data)
+        return [Heard(self._radio)]
+
+    def _ask(self, command: Command, now: Moment) -> Sequence[Output]:
+        """Where is the radio, once or at intervals?"""
         request_id = self._next_request_id(now)
         if command.verb is Verb.LOCATE:
             frame, kind = locate(request_id), Kind.IMMEDIATE_REQUEST
@@ -130,11 +102,10 @@ class LrrpCodec:
             frame, kind = track(request_id, command.every_s), Kind.TRIGGERED_REQUEST
             self._tracking = Tracking(request_id, now.mono + command.for_s)
         else:
-            why = f"every {command.every_s} s for {command.for_s} s cannot be asked for"
-            return [Outcome(command.order, "refused", why)]
-        if not self._asks.ask(_key(kind, request_id), frame, now, command):
-            return [Outcome(command.order, "refused", "too many requests are open")]
-        return ()
+            return refused(
+                command, f"every {command.every_s} s for {command.for_s} s cannot be asked for"
+            )
+        return self._question(_key(kind, request_id), frame, command, now)
 
     def _answered(self, document: Document, data: bytes) -> Sequence[Output]:
         answer = read_answer(document)
@@ -218,12 +189,6 @@ def _why(answer: Answer) -> str:
     return f"result {code:02X}h: {RESULTS.get(code) or text or 'not known'}"
 
 
-def place_of(options: LrrpOptions, radio: RadioId) -> tuple[str, int] | None:
-    """Where a radio hears this service."""
-    address = address_of(radio, options.radio_network)
-    return None if address is None else (address, PORT)
-
-
 def explain(data: bytes) -> Sequence[Field]:
     """The tokens of one document."""
     rows: list[Field] = []
@@ -270,7 +235,7 @@ DRIVER = Driver(
     max_frame=MAX_FRAME,
     commands=frozenset({Verb.LOCATE, Verb.TRACK}),
     explain=explain,
-    place_of=place_of,
+    place_of=heard_on(PORT),
     grade="silver",
     handles=(
         Handles("07 immediate report", "answer to a request", "position_fix", "published 2"),

@@ -14,25 +14,16 @@ from drivers.api import (
     Handles,
     Heard,
     Moment,
-    Outcome,
     Output,
     Reject,
     Report,
     Transport,
     Verb,
 )
-from drivers.motorola.peer import (
-    Asks,
-    MotoOptions,
-    Receipts,
-    Recent,
-    address_of,
-    not_here,
-    radio_at,
-)
+from drivers.motorola.peer import MotoOptions
+from drivers.motorola.service import RadioService, heard_on, refused
 from drivers.wire import Field, WireError
 from gateway.model.events import TextReceived
-from gateway.model.identity import RadioId, radio_id
 
 PORT = 4007  # of the radios
 MAX_FRAME = 2048  # bytes
@@ -113,28 +104,15 @@ def acknowledgement(message: Message) -> bytes:
     return pack(header, message.number)
 
 
-class TmsCodec:
+class TmsCodec(RadioService[TmsOptions]):
     """One radio; see the module's docstring."""
 
     def __init__(self, options: TmsOptions, link_id: str) -> None:
-        self._options = options
-        self._radio = radio_id("receiver", link_id)  # at an address that is no radio's
-        self._recent = Recent()
-        self._receipts = Receipts()
-        self._asks = Asks()
+        super().__init__(options, link_id)
         self._numbers = itertools.cycle(range(NUMBERS))
-        self._out: list[bytes] = []
 
-    def meet(self, peer: str) -> None:
-        """An address in the radio network names the radio."""
-        self._radio = radio_at(peer, self._options.radio_network) or self._radio
-
-    def receive(self, data: bytes, now: Moment) -> Sequence[Output]:
-        """One datagram."""
-        try:
-            message = read_message(data)
-        except WireError as error:
-            return [Reject("layout", str(error), data)]
+    def _read(self, data: bytes, now: Moment) -> Sequence[Output]:
+        message = read_message(data)
         if message.is_text:
             return self._text(message, data, now)
         heard = Heard(self._radio)
@@ -144,43 +122,16 @@ class TmsCodec:
             self._out.append(acknowledgement(message))  # availability: there is nothing to store
         return [heard]
 
-    def flush(self, now: Moment) -> Sequence[Output]:
-        """Datagrams come whole: nothing is ever in progress."""
-        del now
-        return ()
-
-    def accept(self, receipt: int) -> None:
-        """A text is on disk: acknowledge it."""
-        self._out += self._receipts.pay(receipt)
-
-    def outgoing(self) -> Sequence[bytes]:
-        """Datagrams to send now."""
-        out, self._out = self._out, []
-        return [*out, *self._asks.outgoing()]
-
-    def next_deadline(self) -> float | None:
-        """When a text goes out again."""
-        return self._asks.next_deadline()
-
-    def expire(self, now: Moment) -> Sequence[Output]:
-        """Send again."""
-        self._asks.expire(now)
-        return ()
-
-    def send(self, command: Command, now: Moment) -> Sequence[Output]:
+    def _ask(self, command: Command, now: Moment) -> Sequence[Output]:
         """A text to the radio."""
-        refusal = not_here(command, self._radio)
-        if refusal is not None:
-            return [refusal]
         if len(command.body) > MAX_BODY:
-            why = f"the text has {len(command.body)} characters, at most {MAX_BODY}"
-            return [Outcome(command.order, "refused", why)]
+            return refused(
+                command, f"the text has {len(command.body)} characters, at most {MAX_BODY}"
+            )
         number = next(each for each in self._numbers if not self._asks.sends(each))
         content = (BLANK_SUBJECT + command.body).encode("utf-16-le", "replace")
         frame = pack(MORE | ACKNOWLEDGE | RESERVED, number, UCS2, content)
-        if not self._asks.ask(number, frame, now, command):
-            return [Outcome(command.order, "refused", "too many texts are under way")]
-        return ()
+        return self._question(number, frame, command, now)
 
     def _text(self, message: Message, data: bytes, now: Moment) -> Sequence[Output]:
         if message.encoding != UCS2:
@@ -191,12 +142,6 @@ class TmsCodec:
         receipt = self._receipts.owe(acknowledgement(message)) if wants_ack else None
         event = TextReceived(radio_id=self._radio, body=body)
         return [Report(event, receipt, self._recent.mark(data, now))]
-
-
-def place_of(options: TmsOptions, radio: RadioId) -> tuple[str, int] | None:
-    """Where a radio hears this service."""
-    address = address_of(radio, options.radio_network)
-    return None if address is None else (address, PORT)
 
 
 def explain(data: bytes) -> Sequence[Field]:
@@ -250,7 +195,7 @@ DRIVER = Driver(
     has_receipts=True,
     commands=frozenset({Verb.TEXT}),
     explain=explain,
-    place_of=place_of,
+    place_of=heard_on(PORT),
     grade="silver",
     handles=(
         Handles("0 text", "in UCS-2", "text; acknowledged when it is on disk", "published 2"),

@@ -181,11 +181,3 @@ class Receipts:
         """It is on disk: the answer, once."""
         answer = self._owed.pop(receipt, None)
         return [] if answer is None else [answer]
-
-
-def not_here(command: Command, radio: RadioId) -> Outcome | None:
-    """The refusal of a command for another radio than the one at this address."""
-    if command.radio_id == radio:
-        return None
-    why = f"{command.radio_id} is not the radio at this address, {radio} is"
-    return Outcome(command.order, "refused", why)

@@ -126,7 +126,10 @@ def test_questions_to_one_radio_are_bounded() -> None:
     for order in range(20):
         command = Command(order, RadioId("motorola:11"), Verb.CHECK, 30.0)
         outcomes += codec.send(command, moment(0))
-    assert outcomes == [Outcome(n, "refused", "too many queries are open") for n in range(16, 20)]
+    assert outcomes == [
+        Outcome(n, "refused", "16 questions to this radio wait for their answers")
+        for n in range(16, 20)
+    ]
 
 
 @pytest.mark.parametrize("refresh_min", [0, 45, 7680])
