@@ -130,40 +130,37 @@ class RrsState(Layout):
 
 
 @layout(">")
-class LpRequest(Layout):
+class LpHead(Layout):
+    """What all but the emergency report begin with."""
+
+    request_id: Annotated[int, U32]
+    address: Annotated[int, U32]
+
+
+@layout(">")
+class LpRequest(LpHead):
     """LP A001 immediate request, B001 emergency stop request, C004 stop request."""
 
-    request_id: Annotated[int, U32]
-    address: Annotated[int, U32]
-
 
 @layout(">")
-class LpResult(Layout):
+class LpResult(LpHead):
     """LP B002, C002, C005, E002 answers: 0 ok, 6 position method failure, 69h format error."""
 
-    request_id: Annotated[int, U32]
-    address: Annotated[int, U32]
     result: Annotated[int, U16]
 
 
 @layout(">")
-class LpImmediateAnswer(Layout):
+class LpImmediateAnswer(LpHead):
     """LP A002 immediate answer."""
 
-    request_id: Annotated[int, U32]
-    address: Annotated[int, U32]
     result: Annotated[int, U16]
     gps: Annotated[bytes, raw(GPS_BYTES)]
 
 
 @layout(">")
-class LpAnswerWithRssi(Layout):
+class LpAnswerWithRssi(LpImmediateAnswer):
     """LP A003 immediate answer and D004 condition report, with signal strength in a raw scale."""
 
-    request_id: Annotated[int, U32]
-    address: Annotated[int, U32]
-    result: Annotated[int, U16]
-    gps: Annotated[bytes, raw(GPS_BYTES)]
     rssi: Annotated[int, S16]  # -240 to 0; the unit is not documented
 
 
@@ -177,32 +174,26 @@ class LpEmergencyReport(Layout):
 
 
 @layout(">")
-class LpTriggeredRequest(Layout):
+class LpTriggeredRequest(LpHead):
     """LP C001 periodic request: start and stop YYYYMMDDhhmmss or all ``0``, interval DDhhmmss."""
 
-    request_id: Annotated[int, U32]
-    address: Annotated[int, U32]
     start: Annotated[bytes, raw(14)]
     stop: Annotated[bytes, raw(14)]
     interval: Annotated[bytes, raw(8)]
 
 
 @layout(">")
-class LpTriggeredReport(Layout):
+class LpTriggeredReport(LpHead):
     """LP C003 periodic report."""
 
-    request_id: Annotated[int, U32]
-    address: Annotated[int, U32]
     remaining: Annotated[bytes, raw(8)]
     gps: Annotated[bytes, raw(GPS_BYTES)]
 
 
 @layout(">")
-class LpConditionRequest(Layout):
+class LpConditionRequest(LpHead):
     """LP D001 condition request: trigger 0 cancel, 1 distance, 2 time, 3 both, 4 either."""
 
-    request_id: Annotated[int, U32]
-    address: Annotated[int, U32]
     trigger: Annotated[int, U8]
     distance_m: Annotated[int, U32]
     start: Annotated[bytes, raw(14)]
@@ -212,39 +203,31 @@ class LpConditionRequest(Layout):
 
 
 @layout(">")
-class LpConditionAnswer(Layout):
+class LpConditionAnswer(LpHead):
     """LP D002 condition answer."""
 
-    request_id: Annotated[int, U32]
-    address: Annotated[int, U32]
     trigger: Annotated[int, U8]
     result: Annotated[int, U16]
 
 
 @layout(">")
-class LpConditionReport(Layout):
+class LpConditionReport(LpHead):
     """LP D003 condition report."""
 
-    request_id: Annotated[int, U32]
-    address: Annotated[int, U32]
     gps: Annotated[bytes, raw(GPS_BYTES)]
 
 
 @layout(">")
-class LpQuickCancel(Layout):
+class LpQuickCancel(LpHead):
     """LP D011 quick GPS request with command 0 (cancel), and the head of one with 1 (start)."""
 
-    request_id: Annotated[int, U32]
-    address: Annotated[int, U32]
     command: Annotated[int, U8]
 
 
 @layout(">")
-class LpQuickStart(Layout):
+class LpQuickStart(LpHead):
     """LP D011 quick GPS request with command 1 (start)."""
 
-    request_id: Annotated[int, U32]
-    address: Annotated[int, U32]
     command: Annotated[int, U8]
     start: Annotated[bytes, raw(14)]
     stop: Annotated[bytes, raw(14)]
@@ -255,21 +238,17 @@ class LpQuickStart(Layout):
 
 
 @layout(">")
-class LpQuickAnswer(Layout):
+class LpQuickAnswer(LpHead):
     """LP D012 quick GPS answer."""
 
-    request_id: Annotated[int, U32]
-    address: Annotated[int, U32]
     command: Annotated[int, U8]
     result: Annotated[int, U16]
 
 
 @layout(">")
-class LpRssiSetting(Layout):
+class LpRssiSetting(LpHead):
     """LP E001 configuration of signal strength in reports."""
 
-    request_id: Annotated[int, U32]
-    address: Annotated[int, U32]
     setting: Annotated[int, U16]
 
 
@@ -420,8 +399,8 @@ def unpack_switches(payload: bytes) -> list[tuple[int, int]]:
 
 
 @layout(">")
-class TpStatusRequest(Layout):
-    """TP A001 status request: is_pc 0 radio, 1 application; inputs and outputs are bits of vio."""
+class TpHead(Layout):
+    """What all begin with: is_pc 0 radio, 1 application; inputs and outputs are bits of vio."""
 
     source: Annotated[int, U32]
     destination: Annotated[int, U32]
@@ -431,38 +410,28 @@ class TpStatusRequest(Layout):
 
 
 @layout(">")
-class TpStatus(Layout):
+class TpStatusRequest(TpHead):
+    """TP A001 status request."""
+
+
+@layout(">")
+class TpStatus(TpHead):
     """TP A081 status report, and the head of A082, which adds a length and text in UTF-16LE."""
 
-    source: Annotated[int, U32]
-    destination: Annotated[int, U32]
-    is_pc: Annotated[int, U8]
-    call_type: Annotated[int, U8]
-    vio: Annotated[int, U8]
     result: Annotated[int, U8]
 
 
 @layout(">")
-class TpControl(Layout):
+class TpControl(TpHead):
     """TP B001 remote control: operation 0 and 1 level, 2 toggle, 3 pulse; never sent by us."""
 
-    source: Annotated[int, U32]
-    destination: Annotated[int, U32]
-    is_pc: Annotated[int, U8]
-    call_type: Annotated[int, U8]
-    vio: Annotated[int, U8]
     operation: Annotated[int, U8]
 
 
 @layout(">")
-class TpControlAnswer(Layout):
+class TpControlAnswer(TpHead):
     """TP B081 remote control answer."""
 
-    source: Annotated[int, U32]
-    destination: Annotated[int, U32]
-    is_pc: Annotated[int, U8]
-    call_type: Annotated[int, U8]
-    vio: Annotated[int, U8]
     operation: Annotated[int, U8]
     result: Annotated[int, U8]
 
