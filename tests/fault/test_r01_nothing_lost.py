@@ -12,26 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway_process import GatewayProcess
+from tests.support.gateway_process import GatewayProcess, settings
 from tests.support.ledger import Ledger, Radio, wait_until_delivered
 from tests.support.ports import free_port
 from tests.support.units import write_units
 
 RADIOS, PRESSES, KILLS = 40, 100, 200
 PHONES = [f"{13_800_000_000 + n:012d}" for n in range(RADIOS)]
-SETTINGS = """
-[site]
-id = "town"
-data_dir = "var"
-units_file = "units.toml"
-[desk]
-enabled = false
-[[link]]
-id = "terminals"
-driver = "jt808"
-transport = "tcp_server"
-listen = "127.0.0.1:{port}"
-"""
 
 
 async def chaos(gateway: GatewayProcess, port: int, kills: int, seed: int) -> None:
@@ -52,7 +39,7 @@ def test_every_acknowledged_press_is_in_the_desk_log_once(tmp_path: Path) -> Non
     print(f"seed {seed}, folder {tmp_path}")
     port = free_port()
     write_units(tmp_path, (f"jt808:{phone}" for phone in PHONES))
-    gateway = GatewayProcess(tmp_path, SETTINGS.format(port=port))
+    gateway = GatewayProcess(tmp_path, settings(port, has_units=True))
     ledger = Ledger()
     desk_log = tmp_path / "var" / "desk.db"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway_process import GatewayProcess
+from tests.support.gateway_process import GatewayProcess, settings
 from tests.support.ledger import Ledger, Radio, wait_until_delivered
 from tests.support.mosquitto import Mosquitto
 from tests.support.mqtt_listener import Listener
@@ -23,21 +23,6 @@ ROUNDS = 20
 LIMIT_S = 5.0
 PUBACK = 0x40
 TOPIC = b"event/emergency_raised"
-SETTINGS = """
-[site]
-id = "town"
-data_dir = "var"
-[desk]
-enabled = false
-[mqtt]
-enabled = true
-port = {mqtt}
-[[link]]
-id = "terminals"
-driver = "jt808"
-transport = "tcp_server"
-listen = "127.0.0.1:{tcp}"
-"""
 
 
 class Relay:
@@ -131,7 +116,7 @@ def test_what_a_dying_broker_had_acknowledged_is_back_within_five_seconds(tmp_pa
         server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
         async with server:
             port = server.sockets[0].getsockname()[1]
-            gateway = GatewayProcess(tmp_path, SETTINGS.format(mqtt=port, tcp=tcp))
+            gateway = GatewayProcess(tmp_path, settings(tcp, broker=port))
             gateway.start()
             try:
                 await asyncio.to_thread(gateway.wait_for_port, tcp)

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from hil_tests.rig.proxy import Bandwidth, Latency, ResetPeer, TcpProxy, Timeout
-from tests.support.gateway_process import GatewayProcess
+from tests.support.gateway_process import GatewayProcess, settings
 from tests.support.ledger import Ledger, Radio, wait_until_delivered
 from tests.support.mosquitto import Mosquitto
 from tests.support.mqtt_listener import Listener
@@ -24,21 +24,6 @@ from tests.support.ports import free_port
 AT_ONCE_S = 2.0  # for the radio's answer and the desk's log
 NOTICED_S = 20.0  # no acknowledgement for 10 s, or a connection that cannot be made in 5 s
 BACK_S = 20.0
-SETTINGS = """
-[site]
-id = "town"
-data_dir = "var"
-[desk]
-enabled = false
-[mqtt]
-enabled = true
-port = {mqtt}
-[[link]]
-id = "terminals"
-driver = "jt808"
-transport = "tcp_server"
-listen = "127.0.0.1:{tcp}"
-"""
 RAISED, STATE = "pdt/v1/town/event/emergency_raised", "pdt/v1/town/radio/jt808-{}/emergency"
 
 
@@ -116,7 +101,7 @@ def test_a_fault_on_the_way_to_the_broker_troubles_nobody_else(tmp_path: Path, f
         _, port = await proxy.listen()
         serving = asyncio.ensure_future(proxy.run())
         scene = Scene(tmp_path, proxy, listener)
-        gateway = GatewayProcess(tmp_path, SETTINGS.format(mqtt=port, tcp=scene.tcp))
+        gateway = GatewayProcess(tmp_path, settings(scene.tcp, broker=port))
         gateway.start()
         try:
             await asyncio.to_thread(gateway.wait_for_port, scene.tcp)

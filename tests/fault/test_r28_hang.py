@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway_process import GatewayProcess
+from tests.support.gateway_process import GatewayProcess, settings
 from tests.support.mosquitto import Mosquitto
 from tests.support.mqtt_listener import Listener
 from tests.support.ports import free_port
@@ -23,21 +23,6 @@ UNIT = Path(__file__).resolve().parents[2] / "config" / "pdt-gateway.service"
 RESTARTED_S, SILENT_S = 30.0, 15.0
 
 SHORT_S = 3.0
-SETTINGS = """
-[site]
-id = "town"
-data_dir = "var"
-[desk]
-enabled = false
-[mqtt]
-enabled = true
-port = {mqtt}
-[[link]]
-id = "terminals"
-driver = "jt808"
-transport = "tcp_server"
-listen = "127.0.0.1:{port}"
-"""
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(90)]
 
@@ -103,7 +88,7 @@ def test_a_process_that_stands_still_is_shown_silent_and_started_again(
     tmp_path: Path, broker: Mosquitto
 ) -> None:
     port = free_port()
-    gateway = GatewayProcess(tmp_path, SETTINGS.format(mqtt=broker.port, port=port))
+    gateway = GatewayProcess(tmp_path, settings(port, broker=broker.port))
     manager = Manager(tmp_path, gateway, SHORT_S)
     state = "pdt/v1/town/gateway/state"
     try:

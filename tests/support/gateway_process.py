@@ -25,6 +25,32 @@ STOP_LIMIT_S = 10.0
 WARM_S = 4.0  # a watched gateway has started and written its first rows
 
 
+def settings(
+    port: int, *, broker: int | None = None, has_units: bool = False, more: str = ""
+) -> str:
+    """A settings file: terminals call in on ``port``, there is no page; ``more`` are other tables.
+
+    ``broker`` is the port of one to publish to; ``has_units`` where a test writes ``units.toml``.
+    """
+    units_file = 'units_file = "units.toml"' if has_units else ""
+    mqtt = f"[mqtt]\nenabled = true\nport = {broker}" if broker is not None else ""
+    return f"""
+[site]
+id = "town"
+data_dir = "var"
+{units_file}
+[desk]
+enabled = false
+{mqtt}
+{more}
+[[link]]
+id = "terminals"
+driver = "jt808"
+transport = "tcp_server"
+listen = "127.0.0.1:{port}"
+"""
+
+
 def _serve(config: str, log: str, environment: dict[str, str]) -> None:
     """What the child does: standard streams to the log, then ``pdt-gateway run``."""
     os.environ.update(environment)

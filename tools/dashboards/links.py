@@ -17,6 +17,7 @@ from tools.dashboards.panels import (
     column,
     lines,
     link_states,
+    placed,
     rows,
     step_values,
     steps,
@@ -25,13 +26,11 @@ from tools.dashboards.panels import (
 from tools.dashboards.queries import (
     NOW,
     SITE,
-    SOURCE,
     InfluxQuery,
-    newest,
+    figure_now,
     per,
     series,
     table,
-    targets,
 )
 
 LINK = '"link" =~ /^$link$/'
@@ -60,7 +59,7 @@ def _numbers(t: Say) -> list[object]:
             f"{t('链路', 'links ')}{states[code][0]}",
             t("此刻处于该状态的链路数", "links in this state now"),
             Box(3 * place, 0, 3, 4),
-            table(newest([(field, "n")], "gateway")),
+            figure_now(field),
             marks.get(code, steps((0, GREEN), (1, RED))),
         )
         for place, (code, field) in enumerate(
@@ -77,7 +76,7 @@ def _numbers(t: Say) -> list[object]:
                 "when not, no radio gets a receipt: disk",
             ),
             Box(9, 0, 3, 4),
-            table(newest([("is_accepting", "yes")], "gateway")),
+            figure_now("is_accepting", "yes"),
             steps((0, GREEN)),
             empty=t("无数据", "silent"),
             mappings=words(accepting),
@@ -87,7 +86,7 @@ def _numbers(t: Say) -> list[object]:
             t("最旧未交付", "outbox age"),
             t("发件箱中最旧一条等了多久", "how long the oldest row of the outbox has waited"),
             Box(12, 0, 4, 4),
-            table(newest([("sinks_oldest_age_s", "s")], "gateway")),
+            figure_now("sinks_oldest_age_s", "s"),
             steps((0, GREEN), (30, YELLOW), (300, RED)),
             unit=AGE,
         ),
@@ -98,14 +97,14 @@ def _numbers(t: Say) -> list[object]:
                 "received less stored, refreshed, dropped, waiting; if not 0, please report it",
             ),
             Box(16, 0, 4, 4),
-            table(newest([("events_difference", "n")], "gateway")),
+            figure_now("events_difference"),
             steps((0, GREEN), (1, RED), below=RED),
         ),
         big(
             t("已运行", "uptime"),
             t("自启动以来", "since the start"),
             Box(20, 0, 4, 4),
-            table(newest([("uptime_s", "s")], "gateway")),
+            figure_now("uptime_s", "s"),
             steps((0, GREEN)),
             unit="dtdurations",
             empty=t("无数据", "silent"),
@@ -149,12 +148,13 @@ def _list(t: Say) -> object:
 def _timeline(t: Say) -> object:
     asked = series(per("last", "state_code", "link", LINK, '"link"'), "$tag_link")
     return (
-        statetimeline.Panel()
-        .title(t("链路状态历史", "state of links over time"))
-        .description(t("每条链路一行", "a row for each link"))
-        .grid_pos(Box(14, 4, 10, 10).grid)
-        .datasource(SOURCE)
-        .targets(targets(asked))
+        placed(
+            statetimeline.Panel(),
+            t("链路状态历史", "state of links over time"),
+            t("每条链路一行", "a row for each link"),
+            Box(14, 4, 10, 10),
+            asked,
+        )
         .interval("30s")  # a link is written every ten seconds
         .mappings(words(link_states(t)))
         .color_scheme(builders.FieldColor().mode(dashboard.FieldColorModeId.THRESHOLDS))

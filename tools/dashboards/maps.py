@@ -23,8 +23,8 @@ from grafana_foundation_sdk.builders import (
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.geomap import TooltipMode
 
-from tools.dashboards.panels import BLUE, GREY, ORANGE, RED, Box
-from tools.dashboards.queries import SOURCE, InfluxQuery, targets
+from tools.dashboards.panels import BLUE, GREY, ORANGE, RED, Box, placed
+from tools.dashboards.queries import InfluxQuery
 
 NO_TILES = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8A"
@@ -55,12 +55,7 @@ def town_map(
         .show_debug(False)
     )
     return (
-        geomap.Panel()
-        .title(title)
-        .description(about)
-        .grid_pos(box.grid)
-        .datasource(SOURCE)
-        .targets(targets(*queries))
+        placed(geomap.Panel(), title, about, box, *queries)
         .view(view)
         .controls(controls)
         .tooltip(geomap.TooltipOptions().mode(TooltipMode.DETAILS))

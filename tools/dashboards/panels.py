@@ -122,6 +122,17 @@ def yes_no(t: Say) -> dict[str, tuple[str, str]]:
     return {"true": (t("是", "yes"), BLUE), "false": (t("否", "no"), GREY)}
 
 
+def placed(panel: Any, title: str, about: str, box: Box, *queries: InfluxQuery) -> Any:
+    """What every panel says first: what it shows, where it is, what it asks."""
+    return (
+        panel.title(title)
+        .description(about)
+        .grid_pos(box.grid)
+        .datasource(SOURCE)
+        .targets(targets(*queries))
+    )
+
+
 def big(
     title: str,
     about: str,
@@ -140,12 +151,7 @@ def big(
         text = text.value_size(size).title_size(28)
     reduce_options = common_builders.ReduceDataOptions().calcs(["lastNotNull"]).fields("")
     return (
-        stat.Panel()
-        .title(title)
-        .description(about)
-        .grid_pos(box.grid)
-        .datasource(SOURCE)
-        .targets(targets(query))
+        placed(stat.Panel(), title, about, box, query)
         .unit(unit)
         .decimals(0)
         .no_value(empty)
@@ -174,12 +180,7 @@ def rows(
 ) -> Any:
     """A table with these columns, in this order, under these names; all others are left out."""
     panel = (
-        tables.Panel()
-        .title(title)
-        .description(about)
-        .grid_pos(box.grid)
-        .datasource(SOURCE)
-        .targets(targets(*queries))
+        placed(tables.Panel(), title, about, box, *queries)
         .no_value(empty)
         .cell_height(common.TableCellHeight.MD)
         .transformations([*steps_before, *only(columns)])
@@ -260,12 +261,7 @@ def lines(
 ) -> Any:
     """Values over time."""
     panel = (
-        timeseries.Panel()
-        .title(title)
-        .description(about)
-        .grid_pos(box.grid)
-        .datasource(SOURCE)
-        .targets(targets(*queries))
+        placed(timeseries.Panel(), title, about, box, *queries)
         .unit(unit)
         .interval(interval)
         .line_width(2)
@@ -305,12 +301,7 @@ def bars(
     """One bar, or one stack, for each value of ``x_field``."""
     turn = common.VizOrientation.VERTICAL if upright else common.VizOrientation.HORIZONTAL
     return (
-        barchart.Panel()
-        .title(title)
-        .description(about)
-        .grid_pos(box.grid)
-        .datasource(SOURCE)
-        .targets(targets(*queries))
+        placed(barchart.Panel(), title, about, box, *queries)
         .transformations(list(transformations))
         .unit(unit)
         .decimals(0)

@@ -4,7 +4,7 @@
 What stands in double quotes is a field, a tag or a measurement of docs/messages.md: a test looks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Literal
 
 from grafana_foundation_sdk.cog import builder, variants
@@ -49,12 +49,6 @@ def per(aggregate: str, field: str, measurement: str, where: str = "", by: str =
         f'SELECT {aggregate}("{field}") FROM "{measurement}" WHERE $timeFilter AND {SITE}{more}'
         f" GROUP BY time($__interval){groups} fill(null)"
     )
-
-
-def newest(fields: Sequence[tuple[str, str]], measurement: str, where: str = NOW) -> str:
-    """The newest values of fields, as (field, shown as)."""
-    chosen = ", ".join(f'last("{field}") AS "{shown}"' for field, shown in fields)
-    return f'SELECT {chosen} FROM "{measurement}" WHERE {where} AND {SITE}'
 
 
 class InfluxQuery(variants.Dataquery):
@@ -105,3 +99,14 @@ def table(text: str) -> InfluxQuery:
 def series(text: str, alias: str = "") -> InfluxQuery:
     """A frame for each series; ``alias`` names it ($tag_link, $col)."""
     return InfluxQuery(text, "time_series", alias)
+
+
+def figures_now(fields: Iterable[tuple[str, str]]) -> InfluxQuery:
+    """The gateway's newest figures, as (field, shown as)."""
+    chosen = ", ".join(f'last("{field}") AS "{shown}"' for field, shown in fields)
+    return table(f'SELECT {chosen} FROM "gateway" WHERE {NOW} AND {SITE}')
+
+
+def figure_now(field: str, shown: str = "n") -> InfluxQuery:
+    """One of them."""
+    return figures_now([(field, shown)])

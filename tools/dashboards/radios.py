@@ -20,7 +20,7 @@ from tools.dashboards.panels import (
     steps,
     unit_states,
 )
-from tools.dashboards.queries import RECENT, SITE, UNIT, newest, per, series, table
+from tools.dashboards.queries import RECENT, SITE, UNIT, figure_now, per, series, table
 
 RADIO = '"radio" =~ /^$radio$/'
 NOW_BY_RADIO = f"""\
@@ -62,7 +62,7 @@ def _numbers(t: Say) -> list[object]:
             title,
             t("此刻处于该状态的电台数", "radios in this state now"),
             Box(4 * place, 0, 4, 4),
-            table(newest([(field, title)], "gateway")),
+            figure_now(field, title),
             steps((0, GREEN), (1, color)) if color != GREEN else steps((0, GREEN)),
         )
         for place, (field, title, color) in enumerate(shown)

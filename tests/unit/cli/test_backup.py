@@ -13,23 +13,10 @@ from pathlib import Path
 import pytest
 
 from hil_tests.host import GatewayHere
-from tests.support.gateway_process import GatewayProcess
+from tests.support.gateway_process import GatewayProcess, settings
 from tests.support.ledger import Ledger, Radio, delivered_presses, wait_until_delivered
 from tests.support.ports import free_port
 
-SETTINGS = """
-[site]
-id = "town"
-data_dir = "var"
-units_file = "units.toml"
-[desk]
-enabled = false
-[[link]]
-id = "terminals"
-driver = "jt808"
-transport = "tcp_server"
-listen = "127.0.0.1:{port}"
-"""
 UNITS = """
 [[team]]
 id = "plaza"
@@ -57,7 +44,7 @@ class Site:
         folder.mkdir(exist_ok=True)
         self.port = free_port()
         (folder / "units.toml").write_text(UNITS)
-        self.gateway = GatewayProcess(folder, SETTINGS.format(port=self.port))
+        self.gateway = GatewayProcess(folder, settings(self.port, has_units=True))
         self.config = self.gateway.config
         self.ledger = Ledger()
 

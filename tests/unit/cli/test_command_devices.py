@@ -13,25 +13,14 @@ import msgspec
 import pytest
 
 from gateway import cli
-from tests.support.gateway_process import GatewayProcess
+from tests.support.gateway_process import GatewayProcess, settings
 from tests.support.ports import free_port
 
 PHONE = "013800138000"
-SETTINGS = """
-[site]
-id = "town"
-data_dir = "var"
-units_file = "units.toml"
-[desk]
-enabled = false
+COMMANDS = """
 [commands]
 enabled = true
 allow = ["locate", "track", "text", "check", "emergency_stop"]
-[[link]]
-id = "terminals"
-driver = "jt808"
-transport = "tcp_server"
-listen = "127.0.0.1:{port}"
 """
 UNITS = f"""
 [[unit]]
@@ -53,7 +42,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
     folder = tmp_path_factory.mktemp("devices")
     (folder / "units.toml").write_text(UNITS, encoding="utf-8")
     port = free_port()
-    running = GatewayProcess(folder, SETTINGS.format(port=port))
+    running = GatewayProcess(folder, settings(port, has_units=True, more=COMMANDS))
     running.start()
     running.wait_for_port(port)
     words = ("emulate", "jt808", "--connect", f"127.0.0.1:{port}", "--number", PHONE)
