@@ -118,8 +118,8 @@ def _states(t: Say) -> object:
     colors = (GREEN, YELLOW, ORANGE, RED, GREY)
     shown = list(zip(STATES, texts, strict=True))
     panel = big(
-        t("单位状态", "units by state"),
-        t("每个单位此刻属于五种状态之一", "each unit is in one of five states"),
+        t("单元状态", "units by state"),
+        t("每个单元此刻属于五种状态之一", "each unit is in one of five states"),
         Box(11, 0, 10, 5),
         figures_now((f"units_{state}", text) for state, text in shown),
         steps((0, BLUE)),
@@ -135,8 +135,8 @@ def _map(t: Say) -> object:
     panel = town_map(
         t("地图", "map"),
         t(
-            "圆点为各单位最新位置，颜色为状态；红圈为未结案报警的地点；"
-            "彩线为报警单位最近 15 分钟的轨迹"
+            "圆点为各单元最新位置，颜色为状态；红圈为未结案报警的地点；"
+            "彩线为报警单元最近 15 分钟的轨迹"
             f"（同时最多 {TRAILS} 条）。视图由操作员决定，刷新不会改变。",
             "Dots: the newest place of each unit, coloured by state. Red rings: places of open"
             f" emergencies. Lines: the last 15 minutes of units in one, {TRAILS} at most."
@@ -150,7 +150,7 @@ def _map(t: Say) -> object:
                 for ref_id, color in zip(ways, PALETTE, strict=True)
             ),
             points("B", t("报警地点", "emergencies"), alarm_style()),
-            points("A", t("单位", "units"), unit_style()),
+            points("A", t("单元", "units"), unit_style()),
         ],
     )
     codes = step_values((None, GREEN), (1, YELLOW), (2, ORANGE), (3, RED), (4, GREY))
@@ -161,7 +161,7 @@ def _emergencies(t: Say) -> list[object]:
     tiles = (
         big(
             t("未结案报警", "open emergencies"),
-            t("单位与报警后经过的时间", "the unit, and how long ago"),
+            t("单元与报警后经过的时间", "the unit, and how long ago"),
             Box(16, 5, 8, 5),
             table(OPEN_NOW),
             steps((0, ORANGE), (WAIT_S, RED)),
@@ -175,7 +175,7 @@ def _emergencies(t: Say) -> list[object]:
         .reduce_options(each_row("/^open_s$/", 6))
     )
     columns = {
-        "name": t("单位", "unit"),
+        "name": t("单元", "unit"),
         "kind": t("类型", "kind"),
         "place": t("重点部位", "key site"),
         "phase": t("阶段", "phase"),
@@ -206,7 +206,7 @@ def _teams(t: Say) -> object:
     chosen = ", ".join(f'last("units_{state}") AS "{text}"' for state, text in shown)
     panel = bars(
         t("各队状态", "teams"),
-        t("每队各状态的单位数", "how many of each team are in which state"),
+        t("每队各状态的单元数", "how many of each team are in which state"),
         Box(16, 15, 8, 5),
         [table(f'SELECT {chosen} FROM "radio_status" WHERE {NOW} AND {SITE} GROUP BY "team"')],
         "team",
@@ -235,7 +235,7 @@ def _health(t: Say) -> list[object]:
         ),
         big(
             t("最旧定位", "oldest fix"),
-            t("在网单位中最旧的定位", "the oldest among units on air"),
+            t("在网单元中最旧的定位", "the oldest among units on air"),
             Box(12, 20, 4, 5),
             figure_now("fix_oldest_s", "s"),
             steps((0, GREEN), (60, YELLOW), (300, RED)),

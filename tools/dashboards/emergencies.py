@@ -249,7 +249,7 @@ def _places(t: Say) -> object:
 def _list(t: Say) -> object:
     columns = {
         "Time": t("时间", "time"),
-        "unit": t("单位", "unit"),
+        "unit": t("单元", "unit"),
         "team": t("队伍", "team"),
         "event": t("事件", "event"),
         "kind": t("类型", "kind"),

@@ -82,7 +82,7 @@ def _numbers(t: Say) -> list[object]:
 
 def _list(t: Say) -> object:
     columns = {
-        "name": t("单位", "unit"),
+        "name": t("单元", "unit"),
         "radio": t("电台", "radio"),
         "state_code": t("状态", "state"),
         "heard_s": t("上次收到", "last heard"),

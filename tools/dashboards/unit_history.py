@@ -25,7 +25,7 @@ def build(t: Say) -> Frame:
     frame = Frame(
         t,
         "pdt-unit-history",
-        t("单位轨迹", "Unit history"),
+        t("单元轨迹", "Unit history"),
         t(
             "查看轨迹属个人信息处理，请有据而查",
             "a person's track is personal data: look with a reason",
@@ -33,7 +33,7 @@ def build(t: Say) -> Frame:
         since="now-1h",
         refresh="",
     )
-    frame.choice("unit", t("单位", "unit"), "position", all_of_them=False)
+    frame.choice("unit", t("单元", "unit"), "position", all_of_them=False)
     frame.datum()
     frame.add(_map(t), *_numbers(t), *_graphs(t), _list(t))
     return frame
