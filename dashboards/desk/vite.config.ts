@@ -15,6 +15,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 1500,
+    rolldownOptions: { checks: { pluginTimings: false } }, // how long a plugin took helps nobody who sets up
   },
   // `npm run dev` shows the page against a running gateway (make demo), which wants to see its own name.
   server: {
