@@ -79,7 +79,8 @@ def forget(
 ) -> None:
     """Delete positions of teams whose rule in [[privacy]] keeps them for less time; run it daily.
 
-    Alarms stay. It needs an administrator: the gateway itself may only write.
+    Alarms stay, and so do the positions of the team from an alarm's press to its closing. It needs
+    an administrator: the gateway itself may only write.
     """
     from gateway.sinks.influx_forget import forget as delete  # noqa: PLC0415 - as above
 

@@ -1,5 +1,7 @@
 """A stand-in for what a 2.x server keeps of places: organisations, buckets, names, tasks.
 
+It also notes which queries and deletions it was asked for.
+
 No package of a real 2.x server is at hand; paths, fields and answers follow the documentation of
 InfluxDB 2.7's API. That the task's Flux means what it should is not shown by it.
 """
@@ -27,6 +29,8 @@ class InfluxV2Places:
         self.kept: dict[str, list[dict[str, Any]]] = {kind: [] for kind in LISTS}
         self.deleted: list[dict[str, Any]] = []
         self.writes: list[tuple[str, str]] = []
+        self.asked: list[dict[str, str]] = []  # in InfluxQL
+        self.answers: list[list[Any]] = []  # the rows that each of them finds
         self._numbers = itertools.count(1)
         places = self
 
@@ -70,6 +74,8 @@ class InfluxV2Places:
         if parts.path == "/api/v2/delete":
             self.deleted.append({**given, **body})
             return 204, None
+        if parts.path == "/query":
+            return 200, {"results": [self._query(given)]}
         found = re.fullmatch(r"/api/v2/(buckets|dbrps|tasks)(?:/(\w+))?", parts.path)
         if found is None:
             return 404, {"code": "not found", "message": "path not found"}
@@ -82,6 +88,15 @@ class InfluxV2Places:
         entry = next(each for each in self.kept[kind] if each["id"] == own_id)
         entry.update(body)
         return 200, entry
+
+    def _query(self, given: dict[str, str]) -> dict[str, Any]:
+        """InfluxQL reads a bucket by the name of its mapping alone."""
+        if not any(each["database"] == given["db"] for each in self.kept["dbrps"]):
+            return {"statement_id": 0, "error": f"database not found: {given['db']}"}
+        self.asked.append(given)
+        columns = re.findall(r'"(\w+)"', given["q"].partition(" FROM ")[0])
+        series = {"name": "emergency", "columns": ["time", *columns], "values": self.answers}
+        return {"statement_id": 0, "series": [series] if self.answers else []}
 
     def _list(self, kind: str, given: dict[str, str]) -> tuple[int, Any]:
         wanted = {FILTERS[key]: value for key, value in given.items() if key in FILTERS}

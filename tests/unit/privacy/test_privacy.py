@@ -15,7 +15,7 @@ from gateway.errors import ConfigError
 from gateway.eventlog.store import EventLog
 from gateway.incidents.book import EmergencyBook
 from gateway.model import emergency as transitions
-from gateway.model.events import AnyEvent, EmergencyTaken, PositionFix
+from gateway.model.events import EmergencyTaken, PositionFix
 from gateway.model.identity import RadioId
 from gateway.model.quantities import NS_PER_S, Instant
 from gateway.roster.duty import Duty
@@ -23,10 +23,7 @@ from gateway.roster.units import Roster, RosterFile, Team, Unit
 from gateway.settings import PrivacySettings, load_settings
 from gateway.sinks.desk import DeskSink
 from gateway.sinks.influx import InfluxSink
-from gateway.sinks.influx_forget import forget
-from gateway.sinks.influx_setup import Admin
 from gateway.sinks.privacy import Privacy
-from tests.support.influx_v2_places import TOKEN, InfluxV2Places
 from tests.support.influxdb import InfluxDb
 from tests.support.sink_rows import closed, fix, loaded, raised, row, unit_view
 
@@ -199,45 +196,6 @@ def test_the_desks_log_forgets_a_team_earlier_but_not_its_emergencies(tmp_path: 
     with closing(sqlite3.connect(tmp_path / "desk.db")) as log:
         kept = log.execute("SELECT at FROM position ORDER BY at").fetchall()
     assert kept == [(OFF,), (raised_at + HOUR,), (now - HOUR,)]
-
-
-@pytest.mark.needs("influxd")
-def test_the_series_forgets_a_team_earlier_by_command(tmp_path: Path) -> None:
-    now = Instant(OFF + 10 * DAY)
-    with InfluxDb(tmp_path) as database:
-        database.query("CREATE DATABASE pdt")
-        town = loaded(tmp_path, influx={"url": database.url, "api": "1"})
-        sink = InfluxSink(town, clock=ManualClock(now), figures=lambda _: ())
-        events: list[AnyEvent] = [
-            at(OFF),
-            at(Instant(now - HOUR)),
-            at(OFF, number=2),
-            raised(1, team="watch", received_at=OFF),
-        ]
-
-        async def write() -> None:
-            await sink.deliver([row(seq, event) for seq, event in enumerate(events)])
-            await sink.close()
-
-        asyncio.run(write())
-        (step,) = forget(town, Admin(), {"watch": 7 * 86_400.0}, now)
-        assert step.detail == "kept 7 d"
-        left = {
-            (one["unit"], one["time"]) for one in database.query("SELECT unit, lat FROM position")
-        }
-        assert left == {("u1", now - HOUR), ("u2", OFF)}
-        assert database.query("SELECT event_id FROM emergency")
-
-
-def test_a_2x_server_is_asked_to_delete_by_team(tmp_path: Path) -> None:
-    with InfluxV2Places() as server:
-        town = loaded(tmp_path, influx={"url": server.url, "org": "police"})
-        forget(town, Admin(token=TOKEN), {"watch": 86_400.0}, Instant(OFF))
-        assert [(one["bucket"], one["predicate"]) for one in server.deleted] == [
-            ("pdt", '_measurement="position" AND team="watch"'),
-            ("pdt/minutes", '_measurement="position" AND team="watch"'),
-        ]
-        assert {one["stop"] for one in server.deleted} == {Instant(OFF - DAY).text()}
 
 
 def test_two_rules_for_one_kind_are_refused(tmp_path: Path) -> None:

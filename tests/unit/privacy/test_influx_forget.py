@@ -1,0 +1,219 @@
+"""``pdt-gateway influx forget``: what goes, and what an emergency keeps.
+
+1.x against a real server, 2.x against the documented answers, and a real VictoriaMetrics, which
+cannot be asked.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.clock import ManualClock
+from gateway.errors import ConfigError, SinkError
+from gateway.model import emergency as transitions
+from gateway.model.events import AnyEvent, EmergencyRaised
+from gateway.model.identity import UnitId
+from gateway.model.quantities import NS_PER_S, Instant
+from gateway.settings import Loaded
+from gateway.sinks.figures import unit_line
+from gateway.sinks.influx import InfluxSink
+from gateway.sinks.influx_forget import MEASUREMENTS, Span, between, forget
+from gateway.sinks.influx_setup import Admin, set_up
+from tests.support.influx_v2_places import TOKEN, InfluxV2Places
+from tests.support.influxdb import InfluxDb
+from tests.support.sink_rows import closed, fix, loaded, raised, row, unit_view
+from tests.support.victoria_metrics import VictoriaMetrics
+
+NOW = Instant.parse("2026-03-20T04:00:00Z")
+MINUTE = 60 * NS_PER_S
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+KEPT = {"watch": 7 * 86_400.0}
+PRESS, CLOSE = Instant(NOW - 9 * DAY + 20 * NS_PER_S), Instant(NOW - 9 * DAY + HOUR)
+BEFORE, AMID, AFTER = Instant(PRESS - HOUR), Instant(PRESS + MINUTE), Instant(CLOSE + HOUR)
+LATELY = Instant(NOW - HOUR)
+MINUTE_OF_PRESS = Instant(PRESS // MINUTE * MINUTE)
+
+
+def test_what_is_not_spared_is_deleted_without_a_gap_or_an_overlap() -> None:
+    spared = [Span(50, 59), Span(10, 19), Span(15, 29), Span(30, 30), Span(95, 120)]
+    assert between(spared, 100) == [Span(0, 9), Span(31, 49), Span(60, 94)]
+    assert between([], 100) == [Span(0, 99)]
+    assert between([Span(0, 200)], 100) == []
+    assert between([Span(100, 200)], 100) == [Span(0, 99)]
+    assert between([Span(99, 99)], 100) == [Span(0, 98)]
+
+
+def of_watch(at: Instant, number: int = 1) -> AnyEvent:
+    return fix(number, fix_at=at, received_at=at, team="watch")
+
+
+def press(
+    at: Instant, number: int = 1, mark: str = "press", team: str = "watch"
+) -> EmergencyRaised:
+    return raised(number, mark, team=team, received_at=at)
+
+
+def closing(alarm: EmergencyRaised, at: Instant) -> AnyEvent:
+    state = transitions.raised(alarm)
+    return closed(state, team=alarm.team, received_at=at, raised_at=alarm.received_at)
+
+
+@pytest.fixture(name="database")
+def _database(tmp_path: Path) -> Iterator[InfluxDb]:
+    with InfluxDb(tmp_path) as database:
+        yield database
+
+
+def town_of(folder: Path, database: InfluxDb, **more: Any) -> Loaded:
+    """The settings, with places that keep for ever: the story is of another year."""
+    database.query("CREATE DATABASE pdt")
+    for policy in ("minutes", "alarms"):
+        database.query(f"CREATE RETENTION POLICY {policy} ON pdt DURATION INF REPLICATION 1")
+    return loaded(folder, influx={"url": database.url, "api": "1", "alarms_to": "alarms", **more})
+
+
+def write(town: Loaded, *events: AnyEvent) -> None:
+    async def story() -> None:
+        sink = InfluxSink(town, clock=ManualClock(NOW), figures=lambda _: ())
+        done = await sink.deliver([row(seq, event) for seq, event in enumerate(events)])
+        assert len(done.accepted) == len(events), done
+        await sink.close()
+
+    asyncio.run(story())
+
+
+def thin(database: InfluxDb) -> None:
+    """What the continuous query writes, at once."""
+    database.query(
+        'SELECT last("lat") AS "lat" INTO "pdt"."minutes"."position" FROM "position"'  # noqa: S608
+        f" WHERE time >= {NOW - 30 * DAY} AND time < {NOW} GROUP BY time(1m), *"
+    )
+
+
+def times(database: InfluxDb, source: str, unit: str = "u1") -> list[int]:
+    rows = database.query(f'SELECT "lat" FROM {source} WHERE "unit" = \'{unit}\'')  # noqa: S608
+    return [one["time"] for one in rows]
+
+
+@pytest.mark.needs("influxd")
+def test_positions_of_an_emergency_stay_in_full_and_by_the_minute(
+    tmp_path: Path, database: InfluxDb
+) -> None:
+    town = town_of(tmp_path, database)
+    alarm = press(PRESS)
+    story = [of_watch(at) for at in (BEFORE, AMID, AFTER, LATELY)]
+    write(
+        town,
+        *story,
+        of_watch(Instant(PRESS + 2 * NS_PER_S), number=3),
+        of_watch(AFTER, number=3),
+        fix(2, fix_at=BEFORE, received_at=BEFORE),
+        alarm,
+        closing(alarm, CLOSE),
+    )
+    thin(database)
+    assert len(times(database, '"minutes"."position"')) == 4
+    for _ in range(2):  # a second run finds nothing more
+        (step,) = forget(town, Admin(), KEPT, NOW)
+        assert step.detail == "kept 7 d, those of emergencies longer (1)"
+        assert times(database, '"position"') == [AMID, LATELY]
+        assert times(database, '"position"', "u3") == [PRESS + 2 * NS_PER_S], "of its team"
+        assert times(database, '"position"', "u2") == [BEFORE], "another team"
+        minutes = times(database, '"minutes"."position"')
+        assert minutes == [Instant(at // MINUTE * MINUTE) for at in (AMID, LATELY)]
+        assert times(database, '"minutes"."position"', "u3") == [MINUTE_OF_PRESS]
+    for place in ("", '"alarms".'):
+        events = database.query(f'SELECT "event" FROM {place}"emergency"')  # noqa: S608
+        assert [one["event"] for one in events] == ["raised", "closed"]
+
+
+@pytest.mark.needs("influxd")
+def test_the_present_states_say_where_somebody_was_and_go_as_well(
+    tmp_path: Path, database: InfluxDb
+) -> None:
+    town = town_of(tmp_path, database)
+    alarm = press(PRESS)
+    write(town, alarm, closing(alarm, CLOSE))
+    view = unit_view(1, unit_id=UnitId("u1"), team="watch", lat_deg=23.02, lon_deg=113.75)
+    lines = [unit_line("town", view, None, at) or "" for at in (BEFORE, AMID, AFTER, LATELY)]
+    database.write("\n".join(lines))
+    assert times(database, '"radio_status"') == [BEFORE, AMID, AFTER, LATELY]
+    forget(town, Admin(), KEPT, NOW)
+    assert times(database, '"radio_status"') == [AMID, LATELY]
+
+
+@pytest.mark.needs("influxd")
+def test_one_that_nobody_has_closed_goes_on(tmp_path: Path, database: InfluxDb) -> None:
+    town = town_of(tmp_path, database, alarms_to="")
+    write(town, of_watch(BEFORE), press(PRESS), of_watch(AMID), of_watch(AFTER))
+    forget(town, Admin(), KEPT, NOW)
+    assert times(database, '"position"') == [AMID, AFTER]
+
+
+@pytest.mark.needs("influxd")
+def test_a_closing_alone_says_when_the_alarm_was(tmp_path: Path, database: InfluxDb) -> None:
+    """The alarm was kept for less time than its closing."""
+    town = town_of(tmp_path, database, alarms_to="")
+    write(town, of_watch(BEFORE), of_watch(AMID), of_watch(AFTER), closing(press(PRESS), CLOSE))
+    forget(town, Admin(), KEPT, NOW)
+    assert times(database, '"position"') == [AMID]
+
+
+@pytest.mark.needs("influxd")
+def test_nothing_is_deleted_where_the_alarms_cannot_be_asked_for(
+    tmp_path: Path, database: InfluxDb
+) -> None:
+    town = town_of(tmp_path, database, alarms_to="elsewhere")
+    database.write(f"position,team=watch,unit=u1 lat=23.0 {BEFORE}")
+    with pytest.raises(SinkError, match="retention policy not found: elsewhere"):
+        forget(town, Admin(), KEPT, NOW)
+    assert times(database, '"position"') == [BEFORE]
+
+
+def test_a_2x_server_is_asked_for_its_alarms_and_to_delete_around_them(tmp_path: Path) -> None:
+    with InfluxV2Places() as server:
+        settings = {"url": server.url, "org": "police", "alarms_to": "pdt/alarms"}
+        town = loaded(tmp_path, influx=settings)
+        set_up(town, Admin(token=TOKEN))
+        server.answers = [
+            [PRESS, "e1", "raised", None],
+            [CLOSE + 30, "e1", "closed", 3580.0],
+        ]
+        forget(town, Admin(token=TOKEN), KEPT, NOW)
+        assert [one["db"] for one in server.asked] == ["pdt", "pdt"]
+        assert ['FROM "emergency"' in one["q"] for one in server.asked] == [True, False]
+        assert 'FROM "alarms"."emergency"' in server.asked[1]["q"]
+        spans = [
+            ("1970-01-01T00:00:00.000000000Z", "2026-03-11T03:59:59.999999999Z"),
+            ("2026-03-11T05:00:00.000000031Z", "2026-03-13T03:59:59.999999999Z"),
+        ]
+        assert [
+            (one["start"], one["stop"], one["bucket"], one["predicate"]) for one in server.deleted
+        ] == [
+            (*span, bucket, f'_measurement="{measurement}" AND team="watch"')
+            for span in spans
+            for bucket in ("pdt", "pdt/minutes")
+            for measurement in MEASUREMENTS
+        ]
+
+
+def test_a_2x_server_that_knows_no_such_name_deletes_nothing(tmp_path: Path) -> None:
+    """InfluxQL finds a bucket by its name alone; ``influx setup`` makes that."""
+    with InfluxV2Places() as server:
+        town = loaded(tmp_path, influx={"url": server.url, "org": "police"})
+        with pytest.raises(SinkError, match="database not found"):
+            forget(town, Admin(token=TOKEN), KEPT, NOW)
+        assert not server.deleted
+
+
+@pytest.mark.needs("victoria-metrics")
+def test_a_server_that_cannot_be_asked_is_told_and_nothing_is_promised(tmp_path: Path) -> None:
+    """VictoriaMetrics answers every InfluxQL statement with a 200 and a list of databases."""
+    with VictoriaMetrics(tmp_path) as server:
+        town = loaded(tmp_path, influx={"url": server.url})
+        with pytest.raises(ConfigError, match=r"version unknown: this command knows 1\.x"):
+            forget(town, Admin(), KEPT, NOW)
