@@ -90,8 +90,10 @@ class InfluxV2Places:
         return 200, entry
 
     def _query(self, given: dict[str, str]) -> dict[str, Any]:
-        """InfluxQL reads a bucket by the name of its mapping alone."""
-        if not any(each["database"] == given["db"] for each in self.kept["dbrps"]):
+        """InfluxQL reads a bucket by its mapping, and without one by its own name."""
+        databases = {each["database"] for each in self.kept["dbrps"]}
+        databases |= {each["name"].partition("/")[0] for each in self.kept["buckets"]}
+        if given["db"] not in databases:
             return {"statement_id": 0, "error": f"database not found: {given['db']}"}
         self.asked.append(given)
         columns = re.findall(r'"(\w+)"', given["q"].partition(" FROM ")[0])

@@ -143,6 +143,9 @@ def test_every_command_of_ours_runs(machine: Machine) -> None:
     run = 0
     with InfluxDb(machine.folder) as database, InfluxV2Places() as places:
         database.query("CREATE DATABASE pdt WITH DURATION 28d", db="")
+        places.kept["buckets"].append(
+            {"id": "0", "name": "pdt", "retentionRules": [{"everySeconds": 28 * 86_400}]}
+        )
         for line in OURS:
             if SERIES_V2 in line:
                 machine.settings(

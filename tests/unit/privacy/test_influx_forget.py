@@ -202,7 +202,6 @@ def test_a_2x_server_is_asked_for_its_alarms_and_to_delete_around_them(tmp_path:
 
 
 def test_a_2x_server_that_knows_no_such_name_deletes_nothing(tmp_path: Path) -> None:
-    """InfluxQL finds a bucket by its name alone; ``influx setup`` makes that."""
     with InfluxV2Places() as server:
         town = loaded(tmp_path, influx={"url": server.url, "org": "police"})
         with pytest.raises(SinkError, match="database not found"):
