@@ -204,6 +204,10 @@ def _opened(file: Path) -> Iterator[tarfile.TarFile]:
             yield archive
     except tarfile.TarError as error:
         raise StoreError(f"{file}: is not a backup of this gateway ({error})") from None
+    except FileNotFoundError:
+        raise StoreError(
+            f"{file}: not there; name a file that `pdt-gateway backup` wrote"
+        ) from None
 
 
 def _contents(file: Path, archive: tarfile.TarFile) -> Contents:

@@ -33,6 +33,7 @@ from gateway.eventlog.accounts import ROLES
 from gateway.model import pdt_number
 from gateway.model.events import to_json
 from gateway.model.quantities import Instant
+from gateway.reasons import reason
 from gateway.roster.units import Roster
 from gateway.settings import Loaded
 
@@ -80,7 +81,9 @@ def _cause(error: Exception) -> Exception:
 def _stop(error: Exception, code: Exit) -> NoReturn:
     text = str(error)
     if isinstance(error, OSError) and error.filename is not None:
-        text = f"{error.filename}: {error.strerror}"
+        text = f"{error.filename}: {reason(error)}"
+    elif isinstance(error, OSError):
+        text = reason(error)
     print(f"pdt-gateway: {text}", file=sys.stderr)
     sys.exit(code)
 
@@ -143,9 +146,13 @@ def decode(
         lines = decoding.decode_hex_lines(chosen, options, file, moment)
     else:
         lines = decoding.decode_stream(chosen, options, file, moment)
+    is_silent = True
     for line in lines:
         sys.stdout.buffer.write(line + b"\n")
+        is_silent = False
     sys.stdout.flush()
+    if is_silent:
+        print(f"pdt-gateway: {file.name}: nothing in it that {driver} reports", file=sys.stderr)
 
 
 def _explain(driver: str, file: BinaryIO, *, hex_lines: bool, json: bool) -> None:
@@ -346,7 +353,13 @@ def replay(
         sys.stdout.buffer.write(line + b"\n")
         sys.stdout.flush()
 
-    recording.replay(catalog.get(driver), options, file, speed, show)
+    played = recording.replay(catalog.get(driver), options, file, speed, show)
+    if not played.facts:
+        print(
+            f"pdt-gateway: {file}: {played.size} bytes, and nothing in them that {driver} reports; "
+            "was it recorded from another driver's link?",
+            file=sys.stderr,
+        )
 
 
 @app.command()

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from gateway.errors import ConfigError
 from gateway.model.events import to_json
 
 
@@ -30,6 +31,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print facts as JSON.")]
 def print_json(value: Any) -> None:
     """Facts for programs."""
     sys.stdout.write(msgspec.json.format(to_json(value)).decode() + "\n")
+
+
+def content_of(file: Path | None) -> str:
+    """What stands in a file with a secret, "" where none is named; raises ConfigError."""
+    if file is None:
+        return ""
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
 
 
 def tell(text: str) -> None:

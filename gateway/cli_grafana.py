@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gateway import grafana
-from gateway.cli_common import AsJson, print_json
+from gateway.cli_common import AsJson, content_of, print_json
 from gateway.errors import ConfigError
 
 app = typer.Typer(
@@ -64,20 +64,20 @@ def push(
 
     Example: pdt-gateway grafana push --url https://grafana.local --token-file token --dry-run
     """
-    calls = grafana.connect(url, _content(token_file))
+    calls = grafana.connect(url, content_of(token_file))
     source = None
     if influx_url:
         source = grafana.Source(
             url=influx_url,
             database=database,
             user=influx_user,
-            password=_content(influx_password_file),
-            token=_content(influx_token_file),
+            password=content_of(influx_password_file),
+            token=content_of(influx_token_file),
         )
     wanted = grafana.Wanted(
         site_map=_site_map(centre, zoom, tiles, town),
         source=source,
-        alert_url=_content(alert_url_file),
+        alert_url=content_of(alert_url_file),
     )
     steps = []
     for step in grafana.push(calls, wanted, dry_run=dry_run):
@@ -116,12 +116,3 @@ def _site_map(centre: str, zoom: float | None, tiles: str, town: str) -> grafana
         if not (-90 <= lat_deg <= 90 and -180 <= lon_deg <= 180):  # noqa: PLR2004 - degrees
             raise ConfigError(f"--centre {centre}: no such place; latitude comes first")
     return grafana.SiteMap(lat_deg=lat_deg, lon_deg=lon_deg, zoom=zoom, tiles=tiles, town=town)
-
-
-def _content(file: Path | None) -> str:
-    if file is None:
-        return ""
-    try:
-        return file.read_text().strip()
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None

@@ -7,9 +7,8 @@ import typer
 
 from gateway import check as checking
 from gateway.catalog import Catalog
-from gateway.cli_common import AsJson, ConfigFile, Exit, print_json
+from gateway.cli_common import AsJson, ConfigFile, Exit, content_of, print_json
 from gateway.clock import SystemClock
-from gateway.errors import ConfigError
 from gateway.roster.units import team_keep_s
 from gateway.settings import Loaded
 
@@ -102,18 +101,9 @@ def _admin(
 
     settings = loaded.settings.influx
     if user or token_file is not None:
-        return Admin(user, _content(password_file), _content(token_file))
+        return Admin(user, content_of(password_file), content_of(token_file))
     return Admin(
         settings.user,
         loaded.secret("influx.password_file", settings.password_file),
         loaded.secret("influx.token_file", settings.token_file),
     )
-
-
-def _content(file: Path | None) -> str:
-    if file is None:
-        return ""
-    try:
-        return file.read_text().strip()
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None

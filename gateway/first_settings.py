@@ -71,11 +71,17 @@ def write_first_settings(
     for file in files:
         if file.exists():
             raise ConfigError(f"{file}: is there already and stays as it is; name another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, content in files.items():
-        handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640)
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(content)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, content in files.items():
+            handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640)
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(content)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: no settings can be written there ({error.strerror}); "
+            "name a folder that you may write"
+        ) from None
     return list(files)
 
 

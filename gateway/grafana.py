@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.errors import ConfigError, GatewayError
+from gateway.reasons import reason
 
 FOLDERS = {"zh": ("pdt", "PDT 指挥"), "en": ("pdt-en", "PDT (English)")}
 SOURCE_UID = "pdt-influxql"
@@ -93,11 +94,17 @@ def write(site_map: SiteMap, into: Path) -> list[Path]:
     """Write the dashboards for file provisioning; returns what was written."""
     written = []
     for lang, some in dashboards(site_map).items():
-        (into / lang).mkdir(parents=True, exist_ok=True)
         for dashboard in some:
             path = into / lang / f"{dashboard['uid']}.json"
             text = json.dumps(dashboard, ensure_ascii=False, indent=1, sort_keys=True)
-            path.write_text(text + "\n", encoding="utf-8")
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text + "\n", encoding="utf-8")
+            except OSError as error:
+                raise ConfigError(
+                    f"{into}: no dashboards can be written there ({error.strerror}); "
+                    "name a folder that you may write"
+                ) from None
             written.append(path)
     return written
 
@@ -162,8 +169,8 @@ class Calls:
         except GrafanaException as error:
             raise GrafanaError(self._why(what, error.status_code, str(error.message))) from None
         except (self._no_answer, OSError, ValueError) as error:
-            why = str(error) or type(error).__name__
-            raise GrafanaError(self._clean(f"{self._base}: no answer ({why[:200]})")) from None
+            why = f"no answer: {reason(error)}; is Grafana running there, and is --url right?"
+            raise GrafanaError(self._clean(f"{self._base}: {why}")) from None
 
     def get(self, what: str, call: Callable[[], Any]) -> Any:
         """The same; None where there is no such thing."""

@@ -17,6 +17,7 @@ from serial.tools import list_ports
 
 from drivers.api import Driver, Heard, Moment, Reject, Report, Transport
 from gateway.clock import SystemClock
+from gateway.reasons import reason
 
 BY_ID = Path("/dev/serial/by-id")
 USUAL_BAUDS = (9600, 4800, 115_200, 38_400, 19_200, 57_600)  # most usual first
@@ -82,8 +83,7 @@ def listen(
         try:
             data, guesses = _listen_at(port.path, baud, serial_drivers, seconds, asks=asks)
         except (OSError, serial.SerialException) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            return msgspec.structs.replace(port, trouble=why)
+            return msgspec.structs.replace(port, trouble=reason(error))
         heard_bytes += len(data)
         sample = data or sample
         if guesses:

@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from drivers.api import Codec, Driver, Moment, Output
 from gateway.catalog import Catalog
 from gateway.check import check
 from gateway.clock import SystemClock
 from gateway.decode import facts
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, LinkError
 from gateway.links.base import Peer
 from gateway.links.factory import make_link
 from gateway.links.recording import Recorder, RecordingHost
@@ -19,6 +19,13 @@ from gateway.links.replay import ReplayLink
 from gateway.model.quantities import Instant
 
 Tell = Callable[[str], None]
+
+
+class Played(NamedTuple):
+    """How many bytes a replay has played, and how many facts it has shown."""
+
+    size: int
+    facts: int
 
 
 class _Talker:
@@ -98,6 +105,10 @@ def record(config: Path, link_id: str, file: Path, seconds: float, tell: Tell) -
     link = make_link(settings, driver, loaded.folder, clock)
     try:
         recorder = Recorder.create(file, clock, link=link_id, driver=driver.name)
+    except FileExistsError:
+        raise ConfigError(
+            f"{file}: is there already and stays as it is; name another file"
+        ) from None
     except OSError as error:
         raise ConfigError(f"{file}: cannot be written ({error.strerror})") from None
     host = _Host(
@@ -125,14 +136,21 @@ def replay(
     file: Path,
     speed: float,
     show: Callable[[bytes], None],
-) -> None:
-    """Play a file through a driver; ``show`` gets one JSON fact at a time. Raises LinkError."""
+) -> Played:
+    """Play a file through a driver; ``show`` gets one JSON fact at a time.
+
+    Raises LinkError where the file cannot be read, or holds no byte.
+    """
     clock = SystemClock()
     link = ReplayLink(file, speed=speed, baud=driver.serial_baud, clock=clock)
 
+    shown = 0
+
     def print_facts(outputs: Sequence[Output]) -> None:
+        nonlocal shown
         for fact in facts(driver.name, outputs, Instant(clock.now())):
             show(fact)
+            shown += 1
 
     host = _Host(
         lambda peer: driver.new_codec(options, file.stem[:32], peer), print_facts, lambda _: None
@@ -147,5 +165,13 @@ def replay(
         with contextlib.suppress(asyncio.CancelledError):
             await playing  # raises what ended it
 
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         asyncio.run(listen())
+    except KeyboardInterrupt:
+        return Played(host.received_bytes, shown)
+    if not host.received_bytes:
+        raise LinkError(
+            f"{link.place}: not one byte of a link is in it; name what `pdt-gateway record` wrote "
+            "(docs/recording.md), or raw bytes as a radio sent them"
+        )
+    return Played(host.received_bytes, shown)

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from gateway.demo.town import Town
 from gateway.demo.walks import Walk
 from gateway.errors import ConfigError, LinkError
 from gateway.model import pdt_number
+from gateway.reasons import reason
 from gateway.settings import parse_address
 from hil_tests.devices.base import Device, ShowsTexts
 from hil_tests.devices.hytera_hrnp import HrnpStation
@@ -63,11 +65,11 @@ def play(wanted: Emulation, tell: Callable[[str], None], seconds: float) -> None
 async def _play(wanted: Emulation, tell: Callable[[str], None], seconds: float) -> None:
     clock = SystemClock()
     carrier, mover = _device(wanted)
-    wire, place = _wire(wanted, carrier, clock)
+    wire, place = _wire(wanted, carrier, clock, tell)
     tell(f"{mover.name} on {place}; Ctrl-C ends it")
     try:
         async with asyncio.timeout(seconds or None), asyncio.TaskGroup() as group:
-            group.create_task(_run(wire), name="wire")
+            group.create_task(_run(wire, place), name="wire")
             group.create_task(_walk(mover, clock), name="walk")
             if isinstance(mover, ShowsTexts):
                 group.create_task(_show_texts(mover, clock, tell), name="display")
@@ -166,7 +168,9 @@ def _device(wanted: Emulation) -> Pair:
         raise ConfigError(f"--number {wanted.number!r}: {error}") from None
 
 
-def _wire(wanted: Emulation, device: Device, clock: Clock) -> tuple[Wire, str]:
+def _wire(
+    wanted: Emulation, device: Device, clock: Clock, tell: Callable[[str], None]
+) -> tuple[Wire, str]:
     if wanted.pty is not None:
         port = PtyPort(wanted.pty)
         try:
@@ -177,18 +181,32 @@ def _wire(wanted: Emulation, device: Device, clock: Clock) -> tuple[Wire, str]:
         return PtyWire(device, port, clock), f"serial port {wanted.pty}"
     if wanted.connect:
         address = parse_address(wanted.connect, "--connect")
-        return TcpClientWire(device, address, clock), f"tcp to {wanted.connect}"
+        return TcpClientWire(device, address, clock, tell=tell), f"tcp to {wanted.connect}"
     if wanted.udp:
         address = parse_address(wanted.udp, "--udp")
-        return UdpWire(device, clock, gateway=address), f"udp to {wanted.udp}"
+        return UdpWire(device, clock, gateway=_found(address)), f"udp to {wanted.udp}"
     if wanted.listen:
         address = parse_address(wanted.listen, "--listen")
         return TcpServerWire(device, clock, listen=address), f"tcp at {wanted.listen}"
     raise ConfigError("say where: --pty PATH, --connect, --listen or --udp ADDRESS:PORT")
 
 
-async def _run(wire: Wire) -> None:
-    await wire.run()
+def _found(address: tuple[str, int]) -> tuple[str, int]:
+    """A name's address, looked up once: a datagram to an unknown name is lost without a word."""
+    try:
+        (_, _, _, _, place), *_ = socket.getaddrinfo(
+            *address, family=socket.AF_INET, type=socket.SOCK_DGRAM
+        )
+    except OSError as error:
+        raise LinkError(f"--udp {address[0]}:{address[1]}: {reason(error)}") from None
+    return str(place[0]), address[1]
+
+
+async def _run(wire: Wire, place: str) -> None:
+    try:
+        await wire.run()
+    except OSError as error:
+        raise LinkError(f"{place}: {reason(error)}") from None
 
 
 async def _walk(device: Device, clock: Clock) -> None:

@@ -8,8 +8,8 @@ from typing import BinaryIO, NoReturn
 from gateway.clock import Clock
 from gateway.errors import LinkError
 from gateway.links.base import LinkHost, PeerHandler
-from gateway.links.reasons import reason
 from gateway.links.recording import Damaged, Entry, read_entries, read_header
+from gateway.reasons import reason
 
 RAW_CHUNK_BYTES = 512
 BITS_PER_BYTE = 10  # on a serial line: start bit, 8 bits, stop bit

@@ -22,8 +22,8 @@ import serial_asyncio_fast
 from gateway.clock import Clock
 from gateway.errors import LinkError
 from gateway.links.base import LinkHost
-from gateway.links.reasons import errno_of, reason
 from gateway.links.stream import StreamPeer
+from gateway.reasons import errno_of, reason
 
 LOOK_S = 0.4  # how often the path is looked at; two misses in a row mean that the port is gone
 CHUNK_BYTES = 4096  # a tty hands out at most so much at once

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from gateway.links.base import LinkHost, PeerHandler
-from gateway.links.reasons import reason
+from gateway.reasons import reason
 
 READ_BYTES = 16 * 1024  # a peer's bytes that wait here; then reading pauses
 TURN_BYTES = 1024  # handed on before the others have their turn: some 10 frames, a millisecond

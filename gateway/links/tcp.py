@@ -9,8 +9,8 @@ from typing import NoReturn
 from gateway.addresses import AllowList, address_text
 from gateway.errors import LinkError
 from gateway.links.base import LinkHost
-from gateway.links.reasons import reason
 from gateway.links.stream import READ_BYTES, StreamPeer
+from gateway.reasons import reason
 
 BACKLOG = 1024  # a whole town that comes back at once waits here
 # A peer that vanished without a word is noticed after IDLE + PROBES x EVERY = 25 s.

@@ -11,7 +11,7 @@ from gateway.addresses import AllowList, address_text
 from gateway.clock import Clock
 from gateway.errors import LinkError
 from gateway.links.base import LinkHost, PeerHandler
-from gateway.links.reasons import reason
+from gateway.reasons import reason
 
 RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024  # a town's registrations after a power cut, in one burst
 UNSENT_BYTES = 256 * 1024

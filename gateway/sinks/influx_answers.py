@@ -7,6 +7,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.errors import GatewayError, SinkError
+from gateway.reasons import reason
 
 MAX_REASON = 300  # characters of a server's message that are kept
 MAX_PAUSE_S = 300.0  # a server's Retry-After is believed up to this
@@ -33,6 +34,11 @@ class BusyError(SinkError):
     def __init__(self, why: str, pause_s: float) -> None:
         super().__init__(why)
         self.pause_s = pause_s
+
+
+def unreached(place: str, error: Exception) -> SinkError:
+    """No answer at all: what happened on the way, and what a person can look at."""
+    return SinkError(f"{place}: {reason(error)}; is InfluxDB running there, is influx.url right?")
 
 
 class Writer(Protocol):

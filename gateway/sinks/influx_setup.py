@@ -51,7 +51,7 @@ def set_up(loaded: Loaded, admin: Admin, *, may_change: bool = False) -> list[St
             steps = set_up_v2(client, settings, may_change=may_change)
         else:
             raise ConfigError(
-                f"influxdb {settings.url}: version {version or 'unknown'}: this command knows 1.x "
+                f"influxdb {settings.url}: version {version}: this command knows 1.x "
                 "and 2.x; make the database with the server's own tool"
             )
     return [Step(what=f"server {settings.url}", state="there", detail=version), *steps]
@@ -80,7 +80,11 @@ def client_of(settings: InfluxSettings, admin: Admin) -> httpx.Client:
 
 
 def version_of(client: httpx.Client) -> str:
-    """What the server says it is: "1.6.7", "2.7.12"."""
+    """What the server says it is: "1.6.7", "2.7.12"; raises ConfigError for no InfluxDB."""
     answer = ask(client, "GET", "/ping")
     version: str = answer.headers.get("X-Influxdb-Version", "")
+    if not version:
+        raise ConfigError(
+            f"influxdb {client.base_url}: does not say that it is InfluxDB; is influx.url right?"
+        )
     return version.removeprefix("v")

@@ -6,7 +6,7 @@ import httpx
 import msgspec
 
 from gateway.errors import SinkError
-from gateway.sinks.influx_answers import reason_of
+from gateway.sinks.influx_answers import reason_of, unreached
 
 MINUTES = "minutes"
 ALARMS = "alarms"
@@ -36,7 +36,7 @@ def ask(client: httpx.Client, method: str, path: str, **parts: Any) -> httpx.Res
     except httpx.TimeoutException:
         raise SinkError(f"{place}: no answer in time") from None
     except httpx.HTTPError as error:
-        raise SinkError(f"{place}: {str(error) or type(error).__name__}") from None
+        raise unreached(place, error) from None
     if answer.status_code in {401, 403}:
         raise SinkError(
             f"{place}: {answer.status_code}: {reason_of(answer.content, answer.headers)}; "

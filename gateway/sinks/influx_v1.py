@@ -4,7 +4,7 @@ import httpx
 
 from gateway.errors import SinkError
 from gateway.settings import InfluxSettings, Loaded
-from gateway.sinks.influx_answers import check_answer
+from gateway.sinks.influx_answers import check_answer, unreached
 
 MAX_CONNECTIONS = 4  # both lanes at once, and room for one that dies
 
@@ -36,7 +36,7 @@ class WriterV1:
         except httpx.TimeoutException:
             raise SinkError(f"{self.place}: no answer in time") from None
         except httpx.HTTPError as error:
-            raise SinkError(f"{self.place}: {str(error) or type(error).__name__}") from None
+            raise unreached(self.place, error) from None
         check_answer(self.place, answer.status_code, answer.content, answer.headers, self._hints)
 
     async def close(self) -> None:

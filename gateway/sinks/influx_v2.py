@@ -12,12 +12,12 @@ from collections.abc import Callable
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, NewConnectionError
 from urllib3.exceptions import TimeoutError as HttpTimeoutError
 
 from gateway.errors import SinkError
 from gateway.settings import InfluxSettings, Loaded
-from gateway.sinks.influx_answers import check_answer
+from gateway.sinks.influx_answers import check_answer, unreached
 
 
 class WriterV2:
@@ -46,10 +46,12 @@ class WriterV2:
             content = error.body if isinstance(error.body, bytes) else str(error.body).encode()
             headers = {str(key): str(value) for key, value in (error.headers or {}).items()}
             check_answer(self.place, error.status or 0, content, headers, self._hints)
+        except NewConnectionError as error:  # to urllib3 it is a kind of time-out
+            raise unreached(self.place, error) from None
         except HttpTimeoutError:
             raise SinkError(f"{self.place}: no answer in time") from None
         except (HTTPError, OSError) as error:
-            raise SinkError(f"{self.place}: {error}") from None
+            raise unreached(self.place, error) from None
 
     async def close(self) -> None:
         """Close the connections; a request still under way ends by its own time limit."""

@@ -6,13 +6,13 @@ hundred of them fit in one process.
 """
 
 import asyncio
-import contextlib
 import itertools
 from collections.abc import Callable
 from typing import NoReturn, Protocol, cast, runtime_checkable
 
 from drivers.api import Moment
 from gateway.clock import Clock
+from gateway.reasons import reason
 from gateway.runtime.backoff import Backoff
 from hil_tests.devices.base import Device
 from hil_tests.rig.pty import PtyPort
@@ -185,7 +185,8 @@ class _TcpWire(Wire):
 class TcpClientWire(_TcpWire):
     """A device that connects to the gateway, and again when the connection breaks.
 
-    ``source`` is the address to come from, for example ``127.0.0.7``.
+    ``source`` is the address to come from, for example ``127.0.0.7``. ``tell`` hears of it when a
+    connection stands, and once of the reason why none does.
     """
 
     def __init__(
@@ -197,9 +198,12 @@ class TcpClientWire(_TcpWire):
         tick_s: float = TICK_S,
         source: str | None = None,
         backoff: Backoff | None = None,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         super().__init__(device, clock, tick_s=tick_s)
         self.gateway = gateway
+        self._tell = tell
+        self._told = ""
         self._source = (source, 0) if source is not None else None
         self._backoff = backoff or Backoff()
 
@@ -208,18 +212,31 @@ class TcpClientWire(_TcpWire):
         loop = asyncio.get_running_loop()
         try:
             while True:
-                with contextlib.suppress(OSError):
+                try:
                     await loop.create_connection(
                         lambda: _Connection(self), *self.gateway, local_addr=self._source
                     )
-                    await self._clock.sleep(self._phase_s)
-                    while self.is_connected:
-                        self._tick()
-                        await self._clock.sleep(self._tick_s)
-                        self._backoff.reset()  # it held for a while
+                except OSError as error:
+                    self._say(f"no connection: {reason(error)}; is a gateway there? trying again")
+                else:
+                    self._say("connected")
+                    await self._serve()
+                    self._say("the connection has ended; trying again")
                 await self._clock.sleep(self._backoff.next())
         finally:
             self.drop()
+
+    async def _serve(self) -> None:
+        await self._clock.sleep(self._phase_s)
+        while self.is_connected:
+            self._tick()
+            await self._clock.sleep(self._tick_s)
+            self._backoff.reset()  # it held for a while
+
+    def _say(self, what: str) -> None:
+        if what != self._told:
+            self._told = what
+            self._tell(what)
 
 
 class TcpServerWire(_TcpWire):

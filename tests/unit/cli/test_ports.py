@@ -95,13 +95,13 @@ def test_noise_is_heard_and_understood_by_nobody(tmp_path: Path) -> None:
 
 def test_a_port_that_is_not_there_says_so(tmp_path: Path) -> None:
     found = listen(facts(tmp_path / "gone"), DRIVERS, seconds=0.1)
-    assert "No such file" in found.trouble
+    assert found.trouble == "not there (ENOENT)"
 
 
 def test_the_command_ends_with_1_where_nothing_speaks(tmp_path: Path) -> None:
     done = run("ports", str(tmp_path / "gone"), "--seconds", "0.1", "--json")
     assert done.returncode == 1
-    assert '"trouble"' in done.stdout
+    assert '"trouble": "not there (ENOENT)"' in done.stdout
 
 
 @pytest.mark.parametrize("words", [["--seconds", "-1"]])

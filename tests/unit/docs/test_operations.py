@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.links.reasons import _WORDS
 from gateway.model.quantities import Instant
 from gateway.model.views import LinkView
+from gateway.reasons import _WORDS
 from gateway.runtime.counters import Counters
 from gateway.runtime.health import Health, Metrics, SinkHealth
 

@@ -2,6 +2,8 @@
 
 import errno
 import socket
+import ssl
+from collections.abc import Iterator
 
 _WORDS = {
     errno.ENOENT: "not there",
@@ -37,20 +39,23 @@ def errno_of(error: BaseException) -> int | None:
 
     pyserial wraps ``termios.error``, which is no OSError, in an exception without a number.
     """
-    seen: BaseException | None = error
-    while seen is not None:
+    for seen in _chain(error):
         if isinstance(seen, OSError) and isinstance(seen.errno, int):
             return seen.errno
         if seen.args and isinstance(seen.args[0], int) and not isinstance(seen, OSError):
             return seen.args[0]
-        seen = seen.__cause__ or seen.__context__
     return None
 
 
 def reason(error: BaseException) -> str:
     """What happened, in a few words, with the error's symbol in brackets where it has one."""
-    if isinstance(error, socket.gaierror):
-        return f"name not known ({error.strerror})"
+    for seen in _chain(error):
+        if isinstance(seen, socket.gaierror):
+            return f"name not known ({seen.strerror})"
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return f"its certificate is not accepted ({seen.verify_message})"
+        if isinstance(seen, ssl.SSLError):
+            return f"does not speak TLS ({seen.reason or seen})"
     if isinstance(error, TimeoutError) and errno_of(error) is None:
         return "does not answer"
     number = errno_of(error)
@@ -59,6 +64,14 @@ def reason(error: BaseException) -> str:
     symbol = errno.errorcode.get(number, str(number))
     words = _WORDS.get(number) or _strerror(number)
     return f"{words} ({symbol})"
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception, then what it was raised from: libraries wrap the system's own."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
 
 
 def _strerror(number: int) -> str:
