@@ -1,5 +1,6 @@
 """Outbox rows into the desk's tables: one row per event id, however often it comes."""
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -18,25 +19,32 @@ from gateway.model.events import (
 )
 from gateway.model.identity import EventId
 from gateway.model.quantities import NS_PER_S, Instant
+from gateway.outbox.many import MOST_ROWS, ManyRows
 from gateway.outbox.rows import Row
 
 MAX_INT = 2**63 - 1  # what SQLite keeps: as ns since 1970 the year 2262
+Holder = tuple[str, ...]  # radio, unit, its name, team, link, driver
 AHEAD_NS = 300 * NS_PER_S  # a fix from further in the future than this has a wrong clock
 
-_PUT_HOLDER = """
-INSERT INTO holder (radio_id, unit_id, unit_name, team, link_id, driver) VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT DO NOTHING
-"""
-_GET_HOLDER = """
-SELECT holder_key FROM holder
-WHERE radio_id = ? AND unit_id = ? AND unit_name = ? AND team = ? AND link_id = ? AND driver = ?
-"""
-_PUT_POSITION = """
-INSERT INTO position (holder_key, at, event_key, received_at, fix_valid, fix_at, lat_deg, lon_deg,
-    altitude_m, speed_mps, course_deg, accuracy_m, satellites, battery_pct, rssi_dbm)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT DO NOTHING
-"""
+_HOLDER_COLUMNS, _POSITION_COLUMNS = 6, 15
+_PUT_HOLDERS = ManyRows(
+    "INSERT INTO holder (radio_id, unit_id, unit_name, team, link_id, driver) "
+    "SELECT * FROM {values} WHERE column1 IS NOT NULL ON CONFLICT DO NOTHING",
+    _HOLDER_COLUMNS,
+)
+_GET_HOLDERS = ManyRows(
+    "SELECT json_group_array(json_array("
+    "holder_key, radio_id, unit_id, unit_name, team, link_id, driver)) "
+    "FROM {values} CROSS JOIN holder ON radio_id = column1 AND unit_id = column2 "
+    "AND unit_name = column3 AND team = column4 AND link_id = column5 AND driver = column6",
+    _HOLDER_COLUMNS,
+)
+_PUT_POSITIONS = ManyRows(
+    "INSERT INTO position (holder_key, at, event_key, received_at, fix_valid, fix_at, lat_deg, "
+    "lon_deg, altitude_m, speed_mps, course_deg, accuracy_m, satellites, battery_pct, rssi_dbm) "
+    "SELECT * FROM {values} WHERE column1 IS NOT NULL ON CONFLICT DO NOTHING",
+    _POSITION_COLUMNS,
+)
 _PUT_EVENT = """
 INSERT INTO event (event_id, type, received_at, team, emergency_id, payload)
 VALUES (?, ?, ?, ?, ?, ?)
@@ -63,12 +71,14 @@ def position_time(event: PositionFix) -> Instant:
 
 def apply_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> int:
     """Write ``rows`` inside the caller's transaction; returns how many were new."""
-    holders: dict[tuple[str, ...], int] = {}
+    fixes = [row.event for row in rows if isinstance(row.event, PositionFix)]
     new = 0
+    for start in range(0, len(fixes), MOST_ROWS):
+        new += _put_positions(connection, fixes[start : start + MOST_ROWS])
     for row in rows:
         if isinstance(row.event, PositionFix):
-            new += _put_position(connection, holders, row.event)
-        elif _put_event(connection, row.event, row.payload):
+            continue
+        if _put_event(connection, row.event, row.payload):
             new += 1
             _fold(connection, row.event)
     return new
@@ -97,43 +107,51 @@ def get_emergency(connection: sqlite3.Connection, emergency_id: str) -> Emergenc
     return struct_from_json(found[0], Emergency) if found else None
 
 
-def _put_position(
-    connection: sqlite3.Connection, holders: dict[tuple[str, ...], int], event: PositionFix
-) -> int:
-    who = (
-        event.radio_id,
-        event.unit_id or "",
-        event.unit_name or "",
-        event.team or "",
-        event.link_id,
-        event.driver,
-    )
-    holder_key = holders.get(who)
-    if holder_key is None:
-        connection.execute(_PUT_HOLDER, who)
-        (holder_key,) = connection.execute(_GET_HOLDER, who).fetchone()
-        holders[who] = holder_key
-    cursor = connection.execute(
-        _PUT_POSITION,
-        (
-            holder_key,
-            position_time(event),
-            _event_key(event.event_id),
-            event.received_at,
-            event.fix_valid,
-            event.fix_at if event.fix_at is not None and 0 <= event.fix_at <= MAX_INT else None,
-            event.lat_deg,
-            event.lon_deg,
-            event.altitude_m,
-            event.speed_mps,
-            event.course_deg,
-            event.accuracy_m,
-            event.satellites,
-            event.battery_pct,
-            event.rssi_dbm,
-        ),
-    )
-    return cursor.rowcount
+def _put_positions(connection: sqlite3.Connection, fixes: Sequence[PositionFix]) -> int:
+    """Write one to MOST_ROWS positions; returns how many were new."""
+    whose = [_holder(fix) for fix in fixes]
+    keys = _holder_keys(connection, list(dict.fromkeys(whose)))
+    values: list[float | None] = []
+    for fix, holder in zip(fixes, whose, strict=True):
+        values += (
+            keys[holder],
+            position_time(fix),
+            _event_key(fix.event_id),
+            fix.received_at,
+            fix.fix_valid,
+            fix.fix_at if fix.fix_at is not None and 0 <= fix.fix_at <= MAX_INT else None,
+            fix.lat_deg,
+            fix.lon_deg,
+            fix.altitude_m,
+            fix.speed_mps,
+            fix.course_deg,
+            fix.accuracy_m,
+            fix.satellites,
+            fix.battery_pct,
+            fix.rssi_dbm,
+        )
+    return connection.execute(*_PUT_POSITIONS.fit(values)).rowcount
+
+
+def _holder(fix: PositionFix) -> Holder:
+    unit = (fix.unit_id or "", fix.unit_name or "", fix.team or "")
+    return (fix.radio_id, *unit, fix.link_id, fix.driver)
+
+
+def _holder_keys(connection: sqlite3.Connection, holders: Sequence[Holder]) -> dict[Holder, int]:
+    """The key of each holder; those that have none yet get one."""
+    keys = _known_keys(connection, holders)
+    unknown = [holder for holder in holders if holder not in keys]
+    if unknown:
+        connection.execute(*_PUT_HOLDERS.fit([text for holder in unknown for text in holder]))
+        keys |= _known_keys(connection, unknown)
+    return keys
+
+
+def _known_keys(connection: sqlite3.Connection, holders: Sequence[Holder]) -> dict[Holder, int]:
+    statement = _GET_HOLDERS.fit([text for holder in holders for text in holder])
+    (found,) = connection.execute(*statement).fetchone()
+    return {tuple(holder): key for key, *holder in json.loads(found)}
 
 
 def _put_event(connection: sqlite3.Connection, event: AnyEvent, payload: bytes) -> bool:

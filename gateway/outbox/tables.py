@@ -1,8 +1,7 @@
 """Every statement of the outbox, and what its rows mean.
 
-Rows are written by one statement for a whole group and read by one for a whole batch. Each return
-from SQLite takes the interpreter's lock again, and with a busy event loop that costs far more than
-the statement.
+Rows are written by one statement for a whole group and read by one for a whole batch; ``many.py``
+says why.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,15 +22,12 @@ from gateway.model.events import (
 from gateway.model.identity import EventId
 from gateway.model.quantities import Instant
 from gateway.outbox.database import Database, Value
+from gateway.outbox.many import MOST_ROWS, ManyRows
 from gateway.outbox.rows import Lane, Row
 
-GROUP_ROWS = 512  # most rows of one statement
 COLUMNS = 6
 TABLE = {Lane.EMERGENCY: "emergency_rows", Lane.TELEMETRY: "telemetry_rows"}
 NO_FIX = "no_fix"
-
-# A statement is compiled once for each size; unused places are filled with NULL and skipped.
-_SIZES = (1, 8, 32, 128, GROUP_ROWS)
 
 
 def by_lane(sql: str) -> dict[Lane, str]:
@@ -39,10 +35,11 @@ def by_lane(sql: str) -> dict[Lane, str]:
     return {lane: sql.replace("{rows}", table) for lane, table in TABLE.items()}
 
 
-_INSERT_PADDED = "INSERT INTO {rows} SELECT * FROM (VALUES {places}) WHERE column1 IS NOT NULL"
 _INSERT = {
-    size: by_lane(_INSERT_PADDED.replace("{places}", ", ".join(["(?, ?, ?, ?, ?, ?)"] * size)))
-    for size in _SIZES
+    lane: ManyRows(sql, COLUMNS)
+    for lane, sql in by_lane(
+        "INSERT INTO {rows} SELECT * FROM {values} WHERE column1 IS NOT NULL"
+    ).items()
 }
 _READ = by_lane(
     "SELECT count(*), max(seq), "
@@ -127,12 +124,10 @@ class Tables:
         self.db = db
 
     def append(self, lane: Lane, rows: Sequence[Row], at: Instant) -> None:
-        """Insert ``rows`` of one lane; atomic by itself for up to GROUP_ROWS rows."""
-        for start in range(0, len(rows), GROUP_ROWS):
-            chunk = rows[start : start + GROUP_ROWS]
-            size = next(size for size in _SIZES if size >= len(chunk))
+        """Insert ``rows`` of one lane; atomic by itself for up to MOST_ROWS rows."""
+        for start in range(0, len(rows), MOST_ROWS):
             values: list[Value] = []
-            for row in chunk:
+            for row in rows[start : start + MOST_ROWS]:
                 seq, _, event, payload = row
                 values += (
                     seq,
@@ -142,8 +137,7 @@ class Tables:
                     checksum(seq, payload),
                     payload,
                 )
-            values += [None] * ((size - len(chunk)) * COLUMNS)
-            self.db.run(_INSERT[size][lane], values)
+            self.db.run(*_INSERT[lane].fit(values))
 
     def put_emergency(self, state: Emergency, revision: int, text: bytes | None = None) -> None:
         """Insert an emergency with its raising event, or write it anew; ``text`` is its JSON."""
@@ -218,10 +212,10 @@ class Tables:
         start = self.db.rows(_FROM_THE_END[lane], (limit,))
         seq = start[0][0] if start else 0
         found: list[Row] = []
-        page = self.read_after(lane, seq, GROUP_ROWS)
+        page = self.read_after(lane, seq, MOST_ROWS)
         while page.last_seq:
             found += page.rows
-            page = self.read_after(lane, page.last_seq, GROUP_ROWS)
+            page = self.read_after(lane, page.last_seq, MOST_ROWS)
         return found
 
     def last_seq_of(self, lane: Lane) -> int:

@@ -12,9 +12,10 @@ import structlog
 from gateway.clock import Clock, SystemClock
 from gateway.errors import StoreError
 from gateway.outbox.engine import Engine, Outcome
+from gateway.outbox.many import MOST_ROWS
 from gateway.outbox.rows import Lane, Write
 from gateway.outbox.stats import SinkLag
-from gateway.outbox.tables import GROUP_ROWS, CursorKey, SetAside
+from gateway.outbox.tables import CursorKey, SetAside
 
 log = structlog.get_logger("gateway.outbox")
 
@@ -105,7 +106,7 @@ class Worker:
         """Queue a write; never blocks."""
         queue = self.queues[lane]
         queue.append(queued)
-        if lane is Lane.EMERGENCY or len(queue) in (1, GROUP_ROWS):
+        if lane is Lane.EMERGENCY or len(queue) in (1, MOST_ROWS):
             self._bell.ring()
 
     def close(self) -> None:
@@ -145,7 +146,7 @@ class Worker:
         now = self._pace.monotonic()
         if telemetry and self._is_group_due(now):
             self._group_due = None
-            count = min(len(telemetry), GROUP_ROWS)
+            count = min(len(telemetry), MOST_ROWS)
             self._commit(Lane.TELEMETRY, [telemetry.popleft() for _ in range(count)])
         self._keep_house(now)
         if not emergencies:
@@ -155,7 +156,7 @@ class Worker:
         """For a queue that is not empty; its oldest row began to wait when this was first asked."""
         if self._group_due is None:
             self._group_due = now + self._commit_every_s
-        is_long = len(self.queues[Lane.TELEMETRY]) >= GROUP_ROWS
+        is_long = len(self.queues[Lane.TELEMETRY]) >= MOST_ROWS
         return is_long or self._is_closing or now >= self._group_due
 
     def _sleep(self) -> None:
@@ -231,6 +232,6 @@ def _next_emergencies(queue: deque[Queued]) -> list[Queued]:
     """An event by itself, or a run of writes without one."""
     group = [queue.popleft()]
     if group[0].write.event is None:
-        while queue and queue[0].write.event is None and len(group) < GROUP_ROWS:
+        while queue and queue[0].write.event is None and len(group) < MOST_ROWS:
             group.append(queue.popleft())
     return group
