@@ -110,7 +110,7 @@ def layout(byte_order: Literal[">", "<"]) -> Callable[[type[LayoutT]], type[Layo
         codes: list[str] = []
         enums: list[tuple[int, str, type[IntEnum]]] = []
         hints = get_type_hints(made, include_extras=True)
-        for index, field in enumerate(fields(made)):  # type: ignore[arg-type]
+        for index, field in enumerate(fields(made)):  # type: ignore[arg-type] # a dataclass by now
             hint = hints[field.name]
             if get_origin(hint) is not Annotated:
                 raise TypeError(f"{cls.__name__}.{field.name} has no wire code")

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.clock import SystemClock
+from gateway.model.identity import RadioId, UnitId
 from gateway.sinks.topics import Topics, default_base, owner_of
 from hil_tests.devices.hytera_hrnp import HrnpStation
 from hil_tests.devices.jt808 import Jt808Device
@@ -183,7 +184,7 @@ def test_from_the_button_to_every_reader(tmp_path: Path) -> None:
 
 async def read_and_answer(town: Town, desk: Listener) -> None:
     """What an application does: see positions, hear two alarms, take and close one of them."""
-    units = {name: owner_of(name, "") for name in ("plaza-1", "plaza-2")}  # type: ignore[arg-type]
+    units = {name: owner_of(UnitId(name), RadioId("")) for name in ("plaza-1", "plaza-2")}
     for owner in units.values():
         await heard(desk, lambda: desk.on(TOPICS.fix(owner)) != [], f"{owner}/fix")  # noqa: B023
     town.terminal.press()

@@ -9,7 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from drivers.api import Verb
 from gateway.errors import NotAllowedError
 from gateway.model.events import CommandSent
+from gateway.model.identity import RadioId
 from tests.support.commands import OTHER, RADIO, Peer, Place
+from tests.support.talk import Mood
 
 RADIOS = st.sampled_from([RADIO, OTHER])
 VERBS = st.sampled_from(list(Verb))
@@ -25,17 +27,17 @@ class Commands(RuleBasedStateMachine):
         self.sent: dict[str, int] = {}
 
     @rule(radio=RADIOS, verb=VERBS)
-    def ask(self, radio: str, verb: Verb) -> None:
+    def ask(self, radio: RadioId, verb: Verb) -> None:
         with contextlib.suppress(NotAllowedError):
-            self.place.submit(verb, radio)  # type: ignore[arg-type]
+            self.place.submit(verb, radio)
 
     @rule(radio=RADIOS, which=st.integers(0, 1))
-    def hear(self, radio: str, which: int) -> None:
-        self.place.downlink.heard(radio, self.peers[which])  # type: ignore[arg-type]
+    def hear(self, radio: RadioId, which: int) -> None:
+        self.place.downlink.heard(radio, self.peers[which])
 
     @rule(radio=RADIOS)
-    def leave(self, radio: str) -> None:
-        self.place.downlink.left(radio)  # type: ignore[arg-type]
+    def leave(self, radio: RadioId) -> None:
+        self.place.downlink.left(radio)
 
     @rule(which=st.integers(0, 1))
     def lose(self, which: int) -> None:
@@ -55,8 +57,8 @@ class Commands(RuleBasedStateMachine):
         self.place.pass_time(seconds)
 
     @rule(mood=st.sampled_from(["commits", "fails", "blocks"]))
-    def disk(self, mood: str) -> None:
-        self.place.disk.mood = mood  # type: ignore[assignment]
+    def disk(self, mood: Mood) -> None:
+        self.place.disk.mood = mood
         if mood == "commits":
             self.place.disk.settle()
 

@@ -131,7 +131,7 @@ class FakeGateway:
         self.asked.append((verb, request, by))
         self.command_views[command_id] = CommandView(
             command_id=command_id,
-            verb=verb,  # type: ignore[arg-type]
+            verb=msgspec.convert(verb, CommandVerb),
             radio_id=request.radio_id or RadioId("pdt:80020200"),
             unit_id=request.unit_id,
             by=by,

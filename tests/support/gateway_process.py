@@ -15,6 +15,7 @@ import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from tests.support.loop_watch import CALL_S, longest_calls, probe
 
@@ -86,9 +87,9 @@ def _serve_watched(config: str, log: str, environment: dict[str, str], report: s
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
 
-    served.run_until_signal = watched  # type: ignore[assignment]
     try:
-        _serve(config, log, environment)
+        with patch.object(served, "run_until_signal", watched):
+            _serve(config, log, environment)
     finally:
         Path(report).write_text(json.dumps({"lags_s": lags_s, "calls": calls}))
 

@@ -24,11 +24,14 @@ from tests.support.battery import LINK_ID
 SAME_PRESS_S = 300.0
 
 
+Mood = Literal["commits", "fails", "blocks"]
+
+
 class Disk:
     """Stands for the outbox: commits at once, fails at once, or lets everything wait."""
 
     def __init__(self) -> None:
-        self.mood: Literal["commits", "fails", "blocks"] = "commits"
+        self.mood: Mood = "commits"
         self.waiting: list[Write] = []
         self.events: list[AnyEvent] = []
 

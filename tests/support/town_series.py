@@ -20,7 +20,7 @@ from gateway.clock import SystemClock
 from gateway.demo.places import DemoPlaces, prepare
 from gateway.demo.scene import PRESSES, UNPLUGGED, Scene
 from gateway.model.emergency import Emergency
-from gateway.model.events import StatusReceived
+from gateway.model.events import StatusReceived, Verdict
 from gateway.model.identity import RadioId
 from gateway.sinks import influx
 from hil_tests.host import assert_balanced
@@ -88,11 +88,12 @@ async def _story(gateway: Gateway, scene: Scene, places: DemoPlaces) -> None:
     scene._tasks[FALLS_SILENT].cancel()
     _noise(places)
     _weak_radio(gateway)
-    for unit, verdict in (("village-shangyong-4", "false"), ("area-market-3", "true")):
+    closed: dict[str, Verdict] = {"village-shangyong-4": "false", "area-market-3": "true"}
+    for unit, verdict in closed.items():
         state = await _press(gateway, scene, unit)
         await gateway.pipeline.take(state.emergency_id, "李明")
         await asyncio.sleep(0.3)
-        await gateway.pipeline.close(state.emergency_id, "李明", verdict, None)  # type: ignore[arg-type]
+        await gateway.pipeline.close(state.emergency_id, "李明", verdict, None)
     for unit in (PRESSES, *ALSO_PRESS):  # nobody takes these
         await _press(gateway, scene, unit)
     await asyncio.sleep(PLAY_S)

@@ -44,7 +44,7 @@ def town_map(
 ) -> Any:
     """A map with the town's base and ``layers`` over it, later ones on top."""
     view = geomap.MapViewConfig().id("coords").all_layers(False)
-    view = view.lat(CENTRE_LAT_DEG).lon(CENTRE_LON_DEG).zoom(ZOOM)  # type: ignore[arg-type]
+    view = view.lat(CENTRE_LAT_DEG).lon(CENTRE_LON_DEG).zoom(ZOOM)  # type: ignore[arg-type] # the SDK says int
     controls = (
         geomap.ControlsOptions()
         .show_zoom(True)

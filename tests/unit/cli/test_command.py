@@ -205,7 +205,7 @@ def test_without_a_gateway_or_with_writing_off(tmp_path: Path) -> None:
 def test_a_data_directory_with_a_long_path_has_a_door_too(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 120)
     folder.mkdir()
-    door = control.Control(folder, None, None)._bind()  # type: ignore[arg-type]
+    door = control.Control(folder, None, None)._bind()  # type: ignore[arg-type] # nothing is asked
     door.listen()
     door.settimeout(10)
 

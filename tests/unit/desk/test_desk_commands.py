@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gateway.desk.hub import LinkSight
 from gateway.errors import StoreError
 from gateway.model.events import struct_from_json
 from tests.support.desk_world import world
@@ -119,9 +120,9 @@ def test_the_page_is_told_of_each_change_but_a_viewer_of_none(
             state = (await person.get("/api/state")).json()
             assert ("possible" in state) == sees
             assert ("commands" in state) == sees
-            sight = "state" if sees else "none"
+            sight: LinkSight = "state" if sees else "none"
             hub = asyncio.ensure_future(here.desk.hub.run())
-            stream = here.desk.hub.stream("session", sight)  # type: ignore[arg-type]
+            stream = here.desk.hub.stream("session", sight)
             assert (await anext(stream)).startswith(b"event: snapshot")
             await asyncio.sleep(0)
             await asking.post("/api/units/mobile-1-a/locate")

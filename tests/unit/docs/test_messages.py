@@ -123,7 +123,7 @@ def test_every_field_of_the_time_series_is_in_the_table() -> None:
         if line is None:
             assert event.__struct_config__.tag in {"text", *COMMANDS}
             continue
-        measurement, fields = re.match(r"(\w+),\S+ (.*) \d+$", line).groups()  # type: ignore[union-attr]
+        ((measurement, fields),) = re.findall(r"\A(\w+),\S+ (.*) \d+$", line)
         quoted = re.sub(r'"(\\.|[^"])*"', '""', fields)
         names = {part.partition("=")[0] for part in quoted.split(",")}
         assert names <= table[measurement], measurement

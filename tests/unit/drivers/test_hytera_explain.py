@@ -3,9 +3,11 @@
 import json
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
+from drivers.api import Driver
 from drivers.hytera.explain import explain_hrnp, explain_hstrp
 from drivers.hytera.hdap import DDS_OPCODES, SERVICE_NAMES, Service
 from drivers.hytera.names import MESSAGES, VALUES
@@ -99,10 +101,13 @@ def test_messages_of_every_service_are_told(text: str, name: str, value: str) ->
 
 
 @pytest.mark.parametrize("driver", [HRNP, HSTRP], ids=lambda driver: driver.name)
-def test_every_byte_of_every_vector_is_in_the_table_and_nothing_is_raised(driver: object) -> None:
+def test_every_byte_of_every_vector_is_in_the_table_and_nothing_is_raised(
+    driver: Driver[Any],
+) -> None:
     rng = random.Random(7)
     told_bytes = 0
-    explain = driver.explain  # type: ignore[attr-defined]
+    explain = driver.explain
+    assert explain is not None
     for case in battery.find_cases():
         if case.driver is not driver:
             continue

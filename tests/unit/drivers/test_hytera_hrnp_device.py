@@ -17,6 +17,7 @@ from gateway.model.events import (
     RadioRegistered,
     TextReceived,
 )
+from gateway.model.identity import RadioId
 from gateway.model.quantities import NS_PER_S, Instant
 from hil_tests.devices.base import Device
 from hil_tests.devices.hytera_hrnp import HrnpStation, HrnpUnit
@@ -101,7 +102,7 @@ def test_station_is_connected_to_and_tells_its_number() -> None:
     made, _ = bench()
     assert made.station.is_connected
     assert made.station.reports_calls
-    assert Heard("dmr:1001") in made.outputs  # type: ignore[arg-type]
+    assert Heard(RadioId("dmr:1001")) in made.outputs
     assert not any(isinstance(output, Reject) for output in made.outputs)
 
 

@@ -11,6 +11,9 @@ from drivers.hytera.gps import Gps40, _degrees
 from drivers.hytera.hdap import (
     ID_MASK,
     HdapError,
+    LpEmergencyReport,
+    LpImmediateAnswer,
+    LpTriggeredReport,
     Message,
     Service,
     body_kind,
@@ -334,7 +337,9 @@ def test_valid_positions_of_the_captures_lie_in_the_towns_where_they_were_taken(
         if line["id"] not in places:
             continue
         (message,) = read_messages(bytes.fromhex(line["hex"]))
-        fix = Gps40.unpack(read_body(message).gps).fix(NEAR)  # type: ignore[union-attr]
+        body = read_body(message)
+        assert isinstance(body, LpImmediateAnswer | LpTriggeredReport | LpEmergencyReport)
+        fix = Gps40.unpack(body.gps).fix(NEAR)
         lat, lon = places.pop(line["id"])
         assert fix.lat_deg == pytest.approx(lat, abs=1e-6)
         assert fix.lon_deg == pytest.approx(lon, abs=1e-6)

@@ -20,6 +20,7 @@ from gateway.model.events import (
     RadioDeregistered,
     RadioRegistered,
 )
+from gateway.model.identity import RadioId
 from gateway.model.quantities import NS_PER_S, Instant
 
 PHONE = "013800138000"
@@ -286,7 +287,7 @@ def test_a_2019_code_whose_length_does_not_fit_is_read_as_a_code_alone() -> None
 
 def test_heartbeat_is_answered_before_anything_is_stored() -> None:
     talk = Talk()
-    assert talk.send(0x0002) == [Heard(f"jt808:{PHONE}")]  # type: ignore[arg-type]  # text is a RadioId
+    assert talk.send(0x0002) == [Heard(RadioId(f"jt808:{PHONE}"))]
     assert talk.answers() == [ack(0, 0x0002)]
 
 

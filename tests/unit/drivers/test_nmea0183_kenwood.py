@@ -15,6 +15,7 @@ from drivers.nmea.kenwood import LONGEST_PACKET, READERS, SAME_BURST_S, Packet, 
 from drivers.nmea0183 import DRIVER
 from drivers.wire import xor8
 from gateway.model.events import EmergencyRaised, PositionFix, StatusReceived
+from gateway.model.identity import RadioId
 from gateway.model.quantities import KNOT_MPS, NS_PER_S, Instant
 from tests.support.reference import reference_vectors
 
@@ -106,7 +107,7 @@ def judge(line: dict[str, Any]) -> tuple[str, str]:
         unit = f"U{expect['unit_id']:05d}"
         if "fleet" in expect:
             unit = f"{expect['fleet']}-{expect['unit_id']}"
-        is_same = outputs == [Heard(f"kenwood:{unit}")]  # type: ignore[arg-type]
+        is_same = outputs == [Heard(RadioId(f"kenwood:{unit}"))]
         return ("agree", "") if is_same else ("differ", str(outputs))
     if expect["type"] == "status_message":
         assert rejected == ["noise"], "shown without STX and ETX"

@@ -11,6 +11,7 @@ from gateway.clock import ManualClock
 from gateway.errors import ConfigError
 from gateway.links.base import Link
 from gateway.links.factory import longest_pause_s, make_link
+from gateway.links.serial import SerialLink
 from gateway.settings import AnyLinkSettings
 
 
@@ -61,9 +62,11 @@ def test_every_kind_of_link_is_made(table: dict[str, Any], place: str) -> None:
     assert made(**table).place == place
 
 
-def test_the_baud_rate_is_the_drivers_unless_set() -> None:
-    assert made(transport="serial", port="/dev/gps")._baud == 4800  # type: ignore[attr-defined]
-    assert made(transport="serial", port="/dev/gps", baud=38400)._baud == 38400  # type: ignore[attr-defined]
+@pytest.mark.parametrize(("given", "baud"), [({}, 4800), ({"baud": 38400}, 38400)])
+def test_the_baud_rate_is_the_drivers_unless_set(given: dict[str, int], baud: int) -> None:
+    link = made(transport="serial", port="/dev/gps", **given)
+    assert isinstance(link, SerialLink)
+    assert link._baud == baud
 
 
 @pytest.mark.parametrize("port", ["rfc2217://h:1", "socket://host", "socket://h:99999", "loop://"])

@@ -11,7 +11,7 @@ import pytest
 from gateway.clock import ManualClock, SystemClock
 from gateway.links.base import Peer
 from gateway.links.recording import LONGEST_LINE, Recorder, RecordingHost
-from gateway.links.replay import END, ReplayLink
+from gateway.links.replay import END, ReplayLink, ReplayPeer, _Stage
 from gateway.links.serial import SerialLink
 from hil_tests.rig.pty import PtyPort
 from tests.support.links import TinyHost, attempt, eventually, running
@@ -271,10 +271,8 @@ def test_a_peer_turned_away_is_recorded_as_such(tmp_path: Path) -> None:
 
 
 async def _turn_away(recorder: Recorder) -> None:
-    class Somebody:
-        name = "x"
-
-    assert RecordingHost(recorder, TinyHost(most=0)).peer(Somebody()) is None  # type: ignore[arg-type]
+    somebody = ReplayPeer("x", _Stage(TinyHost()))
+    assert RecordingHost(recorder, TinyHost(most=0)).peer(somebody) is None
 
 
 def test_only_the_owner_may_read_a_recording_and_none_is_overwritten(tmp_path: Path) -> None:

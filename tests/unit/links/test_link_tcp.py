@@ -5,12 +5,13 @@ import contextlib
 import socket
 import struct
 from collections.abc import AsyncIterator
+from unittest.mock import patch
 
 import pytest
 
 from gateway.addresses import AllowList
 from gateway.links import stream
-from gateway.links.stream import READ_BYTES, TURN_BYTES, WRITE_BYTES
+from gateway.links.stream import READ_BYTES, TURN_BYTES, WRITE_BYTES, StreamPeer
 from gateway.links.tcp import TcpClientLink, TcpServerLink
 from tests.support.links import Ear, TinyHost, attempt, open_descriptors, running, shout
 
@@ -283,9 +284,7 @@ def test_stopping_hangs_up_on_everybody_and_leaves_nothing_open() -> None:
             assert all([await is_hung_up_on(reader) for reader in readers])
             assert {tuple(ear.losses) for ear in host.ears} == {("stopped",)}
         assert open_descriptors() == before
-        assert {task.get_name() for task in asyncio.all_tasks()} == {
-            asyncio.current_task().get_name()  # type: ignore[union-attr]
-        }
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(scenario())
 
@@ -312,7 +311,10 @@ def test_a_vanished_peer_is_looked_for() -> None:
         link, host = server(), TinyHost()
         async with running(link, host), caller(link):
             await host.until(lambda: host.ears)
-            wire = host.ears[0].peer._transport.get_extra_info("socket")  # type: ignore[attr-defined]
+            peer = host.ears[0].peer
+            assert isinstance(peer, StreamPeer)
+            assert peer._transport is not None
+            wire = peer._transport.get_extra_info("socket")
             assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
             assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             idle, every, probes = (
@@ -396,8 +398,8 @@ def test_a_name_that_nobody_knows_is_named() -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     async def scenario() -> None:
-        asyncio.get_running_loop().getaddrinfo = fail  # type: ignore[assignment]
-        said = await attempt(TcpClientLink("gps.invalid", 2947, 2.0), TinyHost())
+        with patch.object(asyncio.get_running_loop(), "getaddrinfo", fail):
+            said = await attempt(TcpClientLink("gps.invalid", 2947, 2.0), TinyHost())
         assert said == "tcp gps.invalid:2947: name not known (Name or service not known)"
 
     asyncio.run(scenario())

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from gateway.addresses import AllowList
 from gateway.clock import Clock, ManualClock, SystemClock
 from gateway.links.base import Peer
-from gateway.links.udp import DATAGRAM_BYTES, UdpLink
+from gateway.links.udp import DATAGRAM_BYTES, UdpLink, UdpPeer
 from tests.support.links import TinyHost, attempt, running, shout
 
 LOOPBACK = ("127.0.0.0/8",)
@@ -263,7 +264,10 @@ def test_the_receive_buffer_is_raised() -> None:
             async with running(link, host):
                 one.sendto(b"x", address_of(link))
                 await host.until(lambda: host.ears)
-                wire = host.ears[0].peer._wire._transport.get_extra_info("socket")  # type: ignore[attr-defined]
+                peer = host.ears[0].peer
+                assert isinstance(peer, UdpPeer)
+                transport: Any = peer._wire._transport
+                wire = transport.get_extra_info("socket")
                 assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) > before
 
     asyncio.run(scenario())

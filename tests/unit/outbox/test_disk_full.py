@@ -41,7 +41,7 @@ class Disk:
             connect=self.faults.connect,
             tell=lambda state, _why: self.told.append(state),
         )
-        self.engine._reserve.free_bytes = lambda: self.free_bytes  # type: ignore[method-assign]
+        self.engine._reserve.free_bytes = lambda: self.free_bytes  # type: ignore[method-assign] # the disk's own
 
     def fill(self, left: int) -> None:
         self.left = left

@@ -8,6 +8,7 @@ import pytest
 from drivers.api import Outcome, Verb
 from gateway.errors import NotAllowedError, StoreError
 from gateway.model.events import CommandEnded, CommandQueued, CommandSent, CommandVerb
+from gateway.model.identity import EventId, RadioId
 from gateway.runtime.downlink import Ask
 from gateway.runtime.reach import MOST_RADIOS, MOST_ROUTES, Reach
 from gateway.settings import CommandSettings
@@ -16,6 +17,12 @@ from tests.support.commands import OTHER, RADIO, Peer, Place
 
 def kinds(place: Place) -> list[str]:
     return [str(type(event).__struct_config__.tag) for event in place.disk.events]
+
+
+def state_of(place: Place, command_id: EventId) -> str:
+    view = place.downlink.view(command_id)
+    assert view is not None
+    return view.state
 
 
 def test_no_verb_disables_a_radio_or_listens_in() -> None:
@@ -245,10 +252,10 @@ def test_nothing_leaves_before_it_is_noted_and_no_end_counts_before_it_is_on_dis
     assert len(peer.sent) == 1
     place.answer(peer.sent[0])
     place.disk.settle_first(StoreError("full"))
-    assert place.downlink.view(command_id).state == "sent"  # type: ignore[union-attr]
+    assert state_of(place, command_id) == "sent"
     place.pass_time(1)
     place.disk.settle_first()
-    assert place.downlink.view(command_id).state == "delivered"  # type: ignore[union-attr]
+    assert state_of(place, command_id) == "delivered"
     assert place.ends() == [("delivered", "")]
 
 
@@ -328,7 +335,7 @@ def test_routes_are_bounded() -> None:
         reach.heard(RADIO, peer)
     assert reach.routes(RADIO) == peers[:1:-1][:MOST_ROUTES]
     for number in range(MOST_RADIOS):
-        reach.heard(f"dmr:{number}", peers[0])  # type: ignore[arg-type]
+        reach.heard(RadioId(f"dmr:{number}"), peers[0])
     assert reach.routes(RADIO) == []
     assert len(reach._routes) == MOST_RADIOS
 

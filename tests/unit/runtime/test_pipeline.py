@@ -10,8 +10,7 @@ from gateway.clock import ManualClock
 from gateway.errors import NotAllowedError, ShedError, StoreError, StoreFullError
 from gateway.incidents.book import EmergencyBook
 from gateway.model.events import (
-    EmergencyClosed,
-    EmergencyEnded,
+    EMERGENCY_EVENTS,
     EmergencyRaised,
     EmergencyTaken,
     Fix,
@@ -299,9 +298,10 @@ def test_every_event_of_an_emergency_names_the_key_site_where_it_began() -> None
         await asyncio.sleep(0)
         writes += desk.shelf.settle()
         await closing
-        named = {type(write.event): write.event.place for write in writes if write.event}  # type: ignore[union-attr]
-        lives = (EmergencyRaised, EmergencyEnded, EmergencyTaken, EmergencyClosed)
-        assert named == dict.fromkeys(lives, "广场")
+        named = {
+            type(e): e.place for e in (w.event for w in writes) if isinstance(e, EMERGENCY_EVENTS)
+        }
+        assert named == dict.fromkeys(EMERGENCY_EVENTS, "广场")
 
     asyncio.run(story())
 
