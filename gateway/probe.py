@@ -190,6 +190,11 @@ class _Host:
         """Something was thrown away."""
         self.counts[f"dropped: {reason}"] += 1
 
+    def stranger(self, name: str, data: bytes) -> None:
+        """A datagram of somebody who may not speak here."""
+        del name, data
+        self.dropped("not_allowed")
+
 
 async def _link(loaded: Loaded, catalog: Catalog, link: AnyLinkSettings, seconds: float) -> Finding:
     where = f"link {link.id!r}"

@@ -91,6 +91,11 @@ class _Host:
         """Something was thrown away."""
         self._tell(f"dropped: {reason}")
 
+    def stranger(self, name: str, data: bytes) -> None:
+        """A datagram of somebody who may not speak here."""
+        del data
+        self._tell(f"dropped: {name} is not allowed")
+
 
 def record(config: Path, link_id: str, file: Path, seconds: float, tell: Tell) -> int:
     """Record a link of the settings; returns how many bytes came. ConfigError, LinkError."""

@@ -12,8 +12,12 @@ PATROLLING_KINDS = frozenset({"mobile", "village", "police"})  # teams that walk
 
 
 def places_of(emergencies: Sequence[Emergency]) -> list[Point]:
-    """Where the open emergencies are, as far as that is known."""
-    return [Point(one.fix.lat_deg, one.fix.lon_deg) for one in emergencies if one.fix is not None]
+    """Where the open emergencies are, as far as that is known; hearsay moves no air time."""
+    return [
+        Point(one.fix.lat_deg, one.fix.lon_deg)
+        for one in emergencies
+        if one.fix is not None and not one.is_hearsay
+    ]
 
 
 def class_of(unit: UnitView, places: Sequence[Point], near_m: float) -> UnitClass | None:

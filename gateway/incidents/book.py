@@ -16,6 +16,7 @@ from gateway.errors import NotAllowedError
 from gateway.model import emergency as transitions
 from gateway.model.emergency import Emergency
 from gateway.model.events import (
+    UNLISTED,
     EmergencyClosed,
     EmergencyEnded,
     EmergencyKind,
@@ -38,13 +39,25 @@ class Change(NamedTuple):
     after: Emergency
 
 
+class _Key(NamedTuple):
+    """What frames of one press have in common. Hearsay never mixes with what a radio says."""
+
+    radio_id: RadioId
+    kind: EmergencyKind
+    is_hearsay: bool
+
+
+def _key_of(about: EmergencyRaised | Emergency) -> _Key:
+    return _Key(about.radio_id, about.kind, about.doubt == UNLISTED)
+
+
 class EmergencyBook:
     """The current state of every emergency that matters; see the module's docstring."""
 
     def __init__(self, same_press_s: float) -> None:
         self._same_press_s = same_press_s
         self._states: dict[EventId, Emergency] = {}
-        self._latest: dict[tuple[RadioId, EmergencyKind], EventId] = {}
+        self._latest: dict[_Key, EventId] = {}
         self._marks: OrderedDict[EventId, EventId] = OrderedDict()  # mark of a press: emergency
 
     def load(self, states: Iterable[Emergency]) -> None:
@@ -64,10 +77,15 @@ class EmergencyBook:
         """Every emergency that no person has closed, oldest first."""
         return [state for state in self._states.values() if state.is_open]
 
+    def open_hearsay(self) -> int:
+        """How many open ones have a sender that is not on the allow list."""
+        return sum(state.is_hearsay for state in self._states.values() if state.is_open)
+
     def was_going_on(self, radio: RadioId, team: str | None, at: Instant) -> bool:
         """Whether an emergency of the radio, or of its team, was open at that moment."""
         return any(
-            (state.radio_id == radio or (team is not None and state.team == team))
+            not state.is_hearsay
+            and (state.radio_id == radio or (team is not None and state.team == team))
             and state.raised_at <= at
             and (state.closed_at is None or at <= state.closed_at)
             for state in self._states.values()
@@ -94,12 +112,12 @@ class EmergencyBook:
 
     def is_going_on(self, radio: RadioId, kind: EmergencyKind) -> bool:
         """True while the radio has raised one and has not said that it is over."""
-        state = self._latest_of(radio, kind)
+        state = self._latest_of(_Key(radio, kind, is_hearsay=False))
         return state is not None and state.ended_at is None
 
     def end(self, event: EmergencyEnded) -> Change | None:
         """The radio says it is over; None where nothing of it is going on."""
-        state = self._latest_of(event.radio_id, event.kind)
+        state = self._latest_of(_Key(event.radio_id, event.kind, is_hearsay=False))
         if state is None or state.ended_at is not None:
             return None
         change = Change("ended", state, transitions.ended(state, event))
@@ -131,7 +149,7 @@ class EmergencyBook:
                 self._states[emergency_id] = change.before
             return
         self._states.pop(emergency_id, None)
-        key = (change.after.radio_id, change.after.kind)
+        key = _key_of(change.after)
         if self._latest.get(key) == emergency_id:
             del self._latest[key]
         for mark in [m for m, e in self._marks.items() if e == emergency_id]:
@@ -148,7 +166,7 @@ class EmergencyBook:
             known = self._states.get(self._marks.get(mark, mark))
             if known is not None:
                 return known
-        latest = self._latest_of(event.radio_id, event.kind)
+        latest = self._latest_of(_key_of(event))
         if latest is None or latest.ended_at is not None:
             return None
         if latest.closed_at is not None:
@@ -157,8 +175,8 @@ class EmergencyBook:
         quiet_s = event.received_at.seconds_since(latest.refreshed_at)
         return latest if quiet_s <= self._same_press_s else None
 
-    def _latest_of(self, radio: RadioId, kind: EmergencyKind) -> Emergency | None:
-        emergency_id = self._latest.get((radio, kind))
+    def _latest_of(self, key: _Key) -> Emergency | None:
+        emergency_id = self._latest.get(key)
         return self._states.get(emergency_id) if emergency_id is not None else None
 
     def _open_state(self, emergency_id: EventId) -> Emergency:
@@ -171,7 +189,7 @@ class EmergencyBook:
 
     def _put(self, state: Emergency) -> None:
         self._states[state.emergency_id] = state
-        self._latest[(state.radio_id, state.kind)] = state.emergency_id
+        self._latest[_key_of(state)] = state.emergency_id
 
     def _forget_oldest_closed(self) -> None:
         closed = [state for state in self._states.values() if not state.is_open]
@@ -189,4 +207,5 @@ def _mark(event: EmergencyRaised, same_as: str | None) -> EventId | None:
     """The id of a press that its radio names; None where it names none."""
     if same_as is None:
         return None
-    return derive_event_id("emergency", event.radio_id, event.kind, same_as)
+    about = ("hearsay",) if event.doubt == UNLISTED else ()
+    return derive_event_id("emergency", event.radio_id, event.kind, same_as, *about)

@@ -55,6 +55,13 @@ class LinkHost(Protocol):
         """Bytes or a connection were thrown away before a session saw them: count it."""
         ...
 
+    def stranger(self, name: str, data: bytes) -> None:
+        """A datagram from ``name``, which is not allowed to speak here: count it, answer nothing.
+
+        It gets no peer. That it may hold an alarm is the host's business.
+        """
+        ...
+
 
 @runtime_checkable
 class Calls(Protocol):

@@ -190,6 +190,11 @@ class RecordingHost:
         if self._inner is not None:
             self._inner.dropped(reason)
 
+    def stranger(self, name: str, data: bytes) -> None:
+        """A datagram of somebody who may not speak here; it is not recorded."""
+        if self._inner is not None:
+            self._inner.stranger(name, data)
+
 
 class _RecordedPeer:
     """A peer whose outgoing frames are recorded."""

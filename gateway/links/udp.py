@@ -213,8 +213,12 @@ class _Wire(asyncio.DatagramProtocol):
 
     def call(self, address: Address) -> None:
         """Have a peer at ``address``, unless it is there already or is not wanted."""
-        if address not in self._peers:
+        if address in self._peers:
+            return
+        if self._is_welcome(address):
             self._newcomer(address)
+        else:
+            self._host.dropped("not_allowed")
 
     async def over(self) -> str:
         """Wait until there is nothing more to serve; returns why."""
@@ -278,19 +282,23 @@ class _Wire(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: Address) -> None:
         """A datagram from anybody."""
-        entry = self._peers.get(addr) or self._newcomer(addr)
-        if entry is None:
-            return
         if len(data) > self._longest:
             self._host.dropped("too_long")
+            return
+        entry = self._peers.get(addr)
+        if entry is None and not self._is_welcome(addr):
+            self._host.stranger(address_text(addr), data)
+            return
+        entry = entry or self._newcomer(addr)
+        if entry is None:
             return
         entry[0].heard_mono = self._clock.monotonic()
         entry[1].received(data)
 
+    def _is_welcome(self, address: Address) -> bool:
+        return not self._is_pinned and self._allow.allows(address[0])
+
     def _newcomer(self, address: Address) -> tuple[UdpPeer, PeerHandler] | None:
-        if self._is_pinned or not self._allow.allows(address[0]):
-            self._host.dropped("not_allowed")
-            return None
         if len(self._peers) >= self._max_peers:
             self._host.dropped("too_many_peers")
             return None

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from gateway.model.events import (
+    UNLISTED,
     EmergencyClosed,
     EmergencyEnded,
     EmergencyKind,
@@ -64,6 +65,14 @@ class Emergency(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def is_open(self) -> bool:
         """True until a person has closed it."""
         return self.phase != "closed"
+
+    @property
+    def is_hearsay(self) -> bool:
+        """True where its sender is not on the allow list: shown, and nothing follows by itself.
+
+        It is an entry of its own beside whatever the radio that it names says itself.
+        """
+        return self.doubt == UNLISTED
 
 
 def raised(event: EmergencyRaised) -> Emergency:

@@ -19,6 +19,8 @@ LinkState = Literal["connecting", "up", "silent", "down"]
 CommandVerb = Literal["locate", "track", "text", "check", "emergency_stop"]
 CommandResult = Literal["delivered", "refused", "timed_out", "expired"]
 
+UNLISTED = "sender not on the allow list"  # the doubt that makes an emergency hearsay
+
 NO_ID = EventId("")
 NO_RADIO = RadioId("")
 NEVER = Instant(0)
@@ -103,7 +105,9 @@ class EmergencyRaised(Event, frozen=True, kw_only=True, tag="emergency_raised"):
 
     ``raw_code`` is the peer's own code, for the technician. ``verified`` is false, with ``doubt``,
     when the sender could not be trusted; a doubtful alarm is shown, never thrown away. ``place`` is
-    the name of the key site in whose ring ``fix`` lies; absent elsewhere.
+    the name of the key site in whose ring ``fix`` lies; absent elsewhere. What an address said that
+    nobody allowed has the doubt ``UNLISTED``, the name of the unit that it claims to be, and no
+    ``unit_id``.
     """
 
     kind: EmergencyKind

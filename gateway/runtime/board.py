@@ -284,7 +284,7 @@ class Board:
 
     def _has_emergency(self, track: _Track) -> bool:
         mine = set(track.unit.radios) if track.unit is not None else {track.radio_id}
-        return any(state.radio_id in mine for state in self._book.open())
+        return any(state.radio_id in mine and not state.is_hearsay for state in self._book.open())
 
 
 def _comes_late(fix: PositionFix, known: PositionFix) -> bool:

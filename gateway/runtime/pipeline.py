@@ -17,6 +17,7 @@ from gateway.incidents.book import Change, EmergencyBook
 from gateway.model.emergency import Emergency
 from gateway.model.events import (
     EMERGENCY_EVENTS,
+    UNLISTED,
     AnyEvent,
     CommandEvent,
     EmergencyClosed,
@@ -42,6 +43,7 @@ from gateway.runtime.doubtful import DoubtfulLane
 from gateway.runtime.normalise import normalise
 
 SEEN_PER_RADIO = 64  # reports remembered for each radio, to know one that is sent again
+MOST_HEARSAY = 100  # open emergencies of senders that are not on the allow list
 REPEAT_WINDOW_S = 600.0  # a report sent again later than this counts as a new one
 
 Settle = Callable[[StoreError | None], None]
@@ -117,6 +119,16 @@ class Pipeline:
         else:
             self._telemetry(event, report.same_as, settle)
 
+    def hearsay(self, report: Report, *, link_id: str, driver: str, at: Instant, peer: str) -> None:
+        """An alarm from an address that nobody allowed: shown as what it claims, and marked."""
+        self._counters.events_received += 1
+        event, _ = normalise(self._identified(report.event, link_id, driver, at), at)
+        if isinstance(event, EmergencyRaised):
+            event = msgspec.structs.replace(
+                event, unit_id=None, team=None, verified=False, doubt=UNLISTED
+            )
+            self._raise(event, report.same_as, lambda _error: None, peer)
+
     def link_changed(self, event: LinkChanged) -> None:
         """A link changed its state."""
         own_id = derive_event_id("link", self._site, event.link_id, event.state, event.received_at)
@@ -171,12 +183,19 @@ class Pipeline:
         if event.fix is None:
             last_known = self._board.last_place(event.radio_id)
             event = msgspec.structs.replace(event, fix=last_known)
-        event = msgspec.structs.replace(event, place=self._place_of(event.fix))
         if event.unit_id is None and event.verified:
             event = msgspec.structs.replace(event, verified=False, doubt="unregistered radio")
+        self._raise(event, same_as, settle, peer)
+
+    def _raise(
+        self, event: EmergencyRaised, same_as: str | None, settle: Settle, peer: str
+    ) -> None:
+        """A press of its own or another frame of one, where its sender may begin one."""
+        event = msgspec.structs.replace(event, place=self._place_of(event.fix))
         if not event.verified and not self._book.knows(event, same_as):
             mono = self._clock.monotonic()
-            if not self._doubtful.lets_in(event.link_id, peer, mono):
+            is_full = event.doubt == UNLISTED and self._book.open_hearsay() >= MOST_HEARSAY
+            if is_full or not self._doubtful.lets_in(event.link_id, peer, mono):
                 self._counters.events_dropped["too_many_unverified"] += 1
                 settle(StoreError(f"{peer} shows too many emergencies that nobody vouches for"))
                 return

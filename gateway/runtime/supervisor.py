@@ -26,6 +26,7 @@ from gateway.runtime.counters import Counters
 from gateway.runtime.downlink import Downlink
 from gateway.runtime.pipeline import Pipeline
 from gateway.runtime.session import Session
+from gateway.runtime.strangers import Strangers
 
 log = structlog.get_logger("gateway.links")
 
@@ -80,6 +81,7 @@ class LinkRunner:
         self._tries = 0
         self._rejects: deque[RejectedFrame] = deque(maxlen=KEPT_REJECTS)
         self._is_degraded = False
+        self._strangers = Strangers(self, new_codec, pipeline, clock)
         downlink.add_caller(self.call)
 
     async def run(self) -> None:
@@ -156,6 +158,10 @@ class LinkRunner:
     def dropped(self, reason: str) -> None:
         """Something was thrown away before a session saw it."""
         self._counters.link_dropped[self.link_id, reason] += 1
+
+    def stranger(self, name: str, data: bytes) -> None:
+        """A datagram from an address that is not allowed: only an alarm in it is shown."""
+        self._strangers.received(name, data)
 
     # What a session tells (SessionHost).
 

@@ -149,7 +149,7 @@ class Trails:
 
     def of(self, emergencies: Iterable[Emergency]) -> dict[str, int]:
         """The numbers by radio."""
-        radios = list(dict.fromkeys(each.radio_id for each in emergencies))
+        radios = list(dict.fromkeys(e.radio_id for e in emergencies if not e.is_hearsay))
         for radio in [each for each in self._given if each not in radios]:
             number = self._given.pop(radio)
             self._free.append(number)
@@ -177,10 +177,13 @@ class Trails:
 
 
 def most_urgent(emergencies: Iterable[Emergency]) -> list[tuple[Emergency, int]]:
-    """One of each radio, with how many it has open: who waits comes first, then the oldest."""
-    by_radio: dict[str, list[Emergency]] = {}
+    """One of each radio, with how many it has open: who waits comes first, then the oldest.
+
+    What somebody else says in a radio's name stands for itself.
+    """
+    by_radio: dict[tuple[str, bool], list[Emergency]] = {}
     for each in emergencies:
-        by_radio.setdefault(each.radio_id, []).append(each)
+        by_radio.setdefault((each.radio_id, each.is_hearsay), []).append(each)
     return [
         (min(own, key=lambda each: (each.phase != "open", each.raised_at)), len(own))
         for own in by_radio.values()

@@ -260,9 +260,15 @@ class MqttSink:
             return refused
 
     def _wanted(self) -> dict[str, bytes]:
-        """What the emergency topics should hold: the newest open emergency of each owner."""
+        """What the emergency topics should hold: the newest open emergency of each owner.
+
+        Hearsay only where the radio itself has none.
+        """
         wanted: dict[str, bytes] = {}
-        newest_last = sorted(self._states.open_emergencies(), key=lambda state: state.raised_at)
+        newest_last = sorted(
+            self._states.open_emergencies(),
+            key=lambda state: (not state.is_hearsay, state.raised_at),
+        )
         for state in newest_last:
             try:
                 topic = self.topics.emergency(owner_of(state.unit_id, state.radio_id))

@@ -124,6 +124,28 @@ def test_refusal_is_shown_in_words_and_the_alarm_goes_on(desk: FakeDesk, page: P
     expect(page.locator(".alarm .error")).to_contain_text("already closed by 王芳")
 
 
+def test_an_address_that_is_not_allowed_only_claims_to_be_a_unit(
+    desk: FakeDesk, page: Page
+) -> None:
+    doubt = "sender not on the allow list"
+    desk.raise_emergency("e1", unit_name="机动01", verified=False, doubt=doubt)
+    expect(page.locator(".alarm.big")).to_contain_text("自称，来源地址未经允许")
+    expect(page.locator(".alarm.big .doubt")).to_contain_text(doubt)
+    desk.raise_emergency("e2")
+    expect(page.locator("[data-id=e2]")).to_contain_text("未注册电台")
+
+
+def test_what_is_not_verified_stands_below_what_is(desk: FakeDesk, page: Page) -> None:
+    desk.raise_emergency("real", raised_at=ago(30))
+    for number in range(3):
+        desk.raise_emergency(f"forged-{number}", verified=False, radio_id=f"pdt:8002090{number}")
+    expect(page.locator(".alarm")).to_have_count(4)
+    expect(page.locator(".alarm.big")).to_have_attribute("data-id", "real")
+    expect(page.locator("[data-id=real] .take")).to_be_enabled()
+    page.keyboard.press("F2")
+    expect(page.locator("[data-id=real]")).to_have_attribute("data-phase", "taken")
+
+
 def test_doubt_end_and_drill_are_marked(desk: FakeDesk, page: Page) -> None:
     desk.raise_emergency(
         "e1", verified=False, doubt="unknown source", is_drill=True, ended_at=ago(1), kind="vehicle"

@@ -16,7 +16,7 @@ import pytest
 
 from drivers.jtt808.frames import Frame, decode, encode
 from drivers.jtt808.messages import STATUS_FIXED, Message, PositionBody
-from gateway.model.events import EmergencyRaised
+from gateway.model.events import UNLISTED, EmergencyEnded, EmergencyRaised, PositionFix
 from gateway.roster.units import RosterFile, Unit
 from gateway.runtime.doubtful import MOST_ENTRIES
 from tests.support.ports import free_port
@@ -111,6 +111,75 @@ def test_forged_alarms_stay_in_their_lane_and_a_real_one_gets_through(tmp_path: 
             assert sum(is_answered(each) for each in forgers) <= MOST_ENTRIES
         counted = runtime.counters.events_dropped["too_many_unverified"]
         assert counted + len(forged) == FORGED
+        assert runtime.counters.account().difference == 0
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(story())
+
+
+def position(phone: str, lat: int) -> bytes:
+    """A report that says "no alarm", somewhere else."""
+    time_bcd = bytes.fromhex("260501160100")
+    body = PositionBody(0, STATUS_FIXED, lat, 113_880_000, 12, 36, 87, time_bcd)
+    return encode(Frame(Message.POSITION, phone, 8, body.pack()))
+
+
+@pytest.mark.fault
+def test_an_address_that_is_not_allowed_is_shown_as_unverified_and_moves_nobody(
+    tmp_path: Path,
+) -> None:
+    """The forger speaks in the name of ours, from an address outside of ``allow``."""
+    port = free_port(socket.SOCK_DGRAM)
+    table = {
+        "id": "handhelds",
+        "driver": "jt808",
+        "transport": "udp",
+        "listen": f"127.0.0.1:{port}",
+        "allow": [f"{OURS}/32"],
+        "options": {"allow": ["0138*"]},
+    }
+    units = RosterFile(unit=(Unit(id="patrol-1", name="巡逻一组", radios=(f"jt808:{OUR_PHONE}",)),))
+
+    async def story() -> None:
+        runtime = Runtime([table], tmp_path, units=units)
+        running = asyncio.create_task(runtime.run())
+        await asyncio.sleep(0.2)
+        place = ("127.0.0.1", port)
+
+        def alarms() -> list[EmergencyRaised]:
+            return [each for each in runtime.outbox.events if isinstance(each, EmergencyRaised)]
+
+        with sockets(FORGER, PORTS) as forgers, sockets(STRANGER) as (stranger,):
+            with sockets(OURS) as (ours,):
+                began = time.monotonic()
+                stranger.sendto(sos(STRANGE_PHONE), place)
+                forgers[0].sendto(sos(OUR_PHONE), place)
+                for number in range(FORGED):
+                    forgers[number % PORTS].sendto(sos(f"0138{number:08d}"), place)
+                ours.sendto(sos(OUR_PHONE), place)
+                forgers[1].sendto(position(OUR_PHONE, 23_500_000), place)
+                async with asyncio.timeout(SHOWN_S):
+                    while not {True, False} <= {each.verified for each in alarms()}:
+                        await asyncio.sleep(0.005)
+                print(f"shown after {time.monotonic() - began:.3f} s")
+                await asyncio.sleep(SHOWN_S)
+                assert is_answered(ours)
+            (real,) = [each for each in alarms() if each.verified]
+            assert (real.unit_id, real.radio_id) == ("patrol-1", f"jt808:{OUR_PHONE}")
+            doubtful = [each for each in alarms() if not each.verified]
+            assert {(each.doubt, each.unit_id) for each in doubtful} == {(UNLISTED, None)}
+            assert f"jt808:{STRANGE_PHONE}" in {each.radio_id for each in doubtful}
+            claimed = [each for each in doubtful if each.radio_id == real.radio_id]
+            assert [each.unit_name for each in claimed] == ["巡逻一组"]
+            assert len(doubtful) == 1 + MOST_ENTRIES, "one of the stranger, ten of the forger"
+            assert not any(is_answered(each) for each in (*forgers, stranger))
+        assert not [each for each in runtime.outbox.events if isinstance(each, EmergencyEnded)]
+        fixes = [each for each in runtime.outbox.events if isinstance(each, PositionFix)]
+        assert {round(each.lat_deg or 0, 2) for each in fixes} == {22.94}, "ours alone moves"
+        counted = runtime.counters.link_dropped["handhelds", "not_allowed"]
+        assert counted == FORGED + 3
+        assert runtime.counters.events_dropped["too_many_unverified"] > 0
         assert runtime.counters.account().difference == 0
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

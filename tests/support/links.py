@@ -43,6 +43,7 @@ class TinyHost:
         self.openings = 0
         self.ears: list[Ear] = []
         self.drops: Counter[str] = Counter()
+        self.strangers: list[tuple[str, bytes]] = []
         self.changed = asyncio.Event()
         self.room = asyncio.Event()
         self.room.set()
@@ -67,6 +68,10 @@ class TinyHost:
     def dropped(self, reason: str) -> None:
         self.drops[reason] += 1
         self.changed.set()
+
+    def stranger(self, name: str, data: bytes) -> None:
+        self.strangers.append((name, data))
+        self.dropped("not_allowed")
 
     def heard(self, ear: Ear) -> None:
         self.changed.set()

@@ -101,7 +101,7 @@ export class Board {
     // A frame on its way while somebody took it must not look as if nobody had.
     if (known?.phase === "taken" && emergency.phase === "open") return;
     const others = this.emergencies.filter((each) => each.emergency_id !== id);
-    this.emergencies = newestFirst(
+    this.emergencies = inOrder(
       emergency.phase === "closed" ? others : [...others, emergency],
     );
   }
@@ -152,7 +152,7 @@ export class Board {
     this.auditOk = said.audit_ok;
     this.links = said.links;
     this.sites = said.sites;
-    this.emergencies = newestFirst(said.emergencies.filter((each) => each.phase !== "closed"));
+    this.emergencies = inOrder(said.emergencies.filter((each) => each.phase !== "closed"));
     if (said.map?.url !== this.map?.url) this.map = said.map;
     this.commands = [...(said.commands ?? [])].reverse();
     this.possible = said.possible ?? {};
@@ -227,7 +227,10 @@ function isEnded(command: Command): boolean {
   return command.state !== "waiting" && command.state !== "sent";
 }
 
-function newestFirst(emergencies: readonly Emergency[]): Emergency[] {
+/** Verified ones before all others, so that a forged alarm never pushes a real one down. */
+function inOrder(emergencies: readonly Emergency[]): Emergency[] {
   const raised = (each: Emergency) => instantMs(each.raised_at) ?? 0;
-  return [...emergencies].sort((a, b) => raised(b) - raised(a));
+  return [...emergencies].sort(
+    (a, b) => Number(b.verified) - Number(a.verified) || raised(b) - raised(a),
+  );
 }

@@ -15,7 +15,7 @@ from drivers.hytera.hrnp_host import KEEPALIVE_S
 from drivers.hytera_hrnp import DRIVER as HRNP
 from drivers.hytera_hstrp import DRIVER as HSTRP
 from gateway.clock import ManualClock, SystemClock
-from gateway.model.events import CommandEnded, EmergencyRaised
+from gateway.model.events import UNLISTED, CommandEnded, EmergencyRaised
 from gateway.model.identity import RadioId
 from gateway.runtime.downlink import Ask
 from hil_tests.devices.hytera_hstrp import HEARTBEAT_S, HstrpRepeater
@@ -60,7 +60,7 @@ def radio(source: str = "127.0.0.1") -> socket.socket:
 
 
 @pytest.mark.parametrize("driver", sorted(ALARMS))
-def test_strangers_are_dropped_and_counted_and_unknown_radios_are_not_verified(
+def test_strangers_are_shown_as_such_and_unknown_radios_are_not_verified(
     driver: str, tmp_path: Path
 ) -> None:
     async def story() -> None:
@@ -73,7 +73,8 @@ def test_strangers_are_dropped_and_counted_and_unknown_radios_are_not_verified(
                     stranger.sendto(ALARMS[driver], place_of(runtime))
                 dropped = runtime.counters.link_dropped
                 await eventually(lambda: dropped["link-1", "not_allowed"] == 100)
-                assert not [e for e in runtime.outbox.events if isinstance(e, EmergencyRaised)]
+                (hearsay,) = (e for e in runtime.outbox.events if isinstance(e, EmergencyRaised))
+                assert (hearsay.verified, hearsay.doubt) == (False, UNLISTED)
                 begun = time.monotonic()
                 waiting = group.create_task(
                     runtime.next_event(lambda event: isinstance(event, EmergencyRaised), 2)

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.model import emergency as transitions
 from gateway.model.emergency import Emergency
-from gateway.model.events import EmergencyTaken, Fix
+from gateway.model.events import UNLISTED, EmergencyTaken, Fix
 from gateway.model.quantities import Instant
 from gateway.sinks.figures import TRAILS, UNIT_STATES, Figures, Trails
 from tests.support.sink_rows import AT, SITE, States, closed, header, link_view, raised, unit_view
@@ -202,3 +202,18 @@ def test_trails_stay_with_their_radio_and_are_given_again_as_late_as_can_be() ->
     assert kept == {f"pdt:{number}": number for number in range(2, TRAILS + 1)}
     assert trails.of(first[2:TRAILS]) == {f"pdt:{n}": n for n in range(3, TRAILS + 1)}
     assert trails.of([*first[2:TRAILS], press(50)])["pdt:50"] == 1, "1 was free before 2"
+
+
+def test_what_a_stranger_says_in_a_radios_name_hides_nothing_and_has_no_trail(
+    present: States, figures: Figures
+) -> None:
+    forged = press(
+        1, "forged", seconds=-60, doubt=UNLISTED, verified=False, unit_id=None, team=None
+    )
+    present.put(forged, press(1))
+    written = points(figures.lines(later(0)), "emergency")
+    assert {(p.tags.get("unit"), p.fields["verified"]) for p in written} == {
+        ("u1", True),
+        (None, False),
+    }
+    assert len(Trails(SITE).of([forged])) == 0

@@ -10,6 +10,7 @@ from gateway.clock import SystemClock
 from gateway.errors import ConfigError, SinkError
 from gateway.model import emergency as transitions
 from gateway.model.events import (
+    UNLISTED,
     AnyEvent,
     EmergencyEnded,
     LinkChanged,
@@ -220,6 +221,37 @@ def test_the_newest_open_emergency_shows_and_closing_uncovers_the_older(tmp_path
                 states.put(transitions.closed(first, closed(first)))
                 await sink.deliver([row(4, closed(first))])
                 assert await shown(broker) is None
+
+    asyncio.run(scenario())
+
+
+def test_what_a_stranger_says_in_a_radios_name_takes_no_topic_from_it(tmp_path: Path) -> None:
+    """The unit's topic is not touched, and a radio without a unit keeps its own as well."""
+    nobody: dict[str, Any] = {"unit_id": None, "unit_name": None, "team": None}
+    real, loose = raised(1), raised(2, **nobody)
+    later = Instant(AT + 60_000_000_000)
+    forged = [
+        raised(number, "forged", **nobody, verified=False, doubt=UNLISTED, received_at=later)
+        for number in (1, 2, 3)
+    ]
+    states = States()
+    states.put(*(transitions.raised(each) for each in (real, loose, *forged)))
+
+    async def scenario() -> None:
+        with Mosquitto(tmp_path) as broker:
+            async with running(make_sink(tmp_path, broker.port, states)):
+                kept = await asyncio.to_thread(retained, broker.port, f"{BASE}/#")
+        shown = {
+            topic.removeprefix(f"{BASE}/"): json.loads(payload)["emergency_id"]
+            for topic, payload in kept.items()
+            if topic.endswith("/emergency")
+        }
+        assert shown == {
+            "unit/u1/emergency": real.event_id,
+            "radio/pdt-1/emergency": forged[0].event_id,
+            "radio/pdt-2/emergency": loose.event_id,
+            "radio/pdt-3/emergency": forged[2].event_id,
+        }
 
     asyncio.run(scenario())
 
