@@ -24,7 +24,7 @@ imports the same modules."""
 MEMORY_GOAL_MIB, START_GOAL_S = 150.0, 3.0
 START_LIMIT_S = 30.0
 IMPORTS = """
-import time, gateway.cli, gateway.app, gateway.desk.server, gateway.sinks.mqtt
+import time, gateway.cli.main, gateway.app, gateway.desk.server, gateway.sinks.mqtt
 from gateway.catalog import Catalog
 Catalog.scan()
 text = open("/proc/self/status").read()

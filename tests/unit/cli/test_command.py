@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import cli, control
+from gateway import control
+from gateway.cli.main import main
 from gateway.control import Question
 from gateway.errors import GatewayError
 from gateway.model.identity import RadioId
@@ -99,7 +100,7 @@ class World:
         before, sys.argv = sys.argv, ["", *words, "--config", str(self.gateway.config)]
         try:
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-                cli.main()
+                main()
         except SystemExit as end:
             return int(end.code or 0), said.getvalue()
         finally:

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway import cli
+from gateway.cli.main import main
 from tests.support.gateway_process import GatewayProcess, settings
 from tests.support.ports import free_port
 
@@ -80,7 +80,7 @@ def test_a_terminal_does_it_and_says_so(gateway: GatewayProcess, words: tuple[st
     sys.argv = ["", "command", verb, "car-1", *rest, "--config", str(gateway.config)]
     try:
         with contextlib.redirect_stdout(said), pytest.raises(SystemExit) as end:
-            cli.main()
+            main()
     finally:
         sys.argv = before
     lines = said.getvalue().splitlines()

@@ -7,8 +7,8 @@ import sys
 import pytest
 import typer
 
-from gateway.cli import app
-from gateway.cli_panels import PANEL_OF, PANELS
+from gateway.cli.main import app
+from gateway.cli.panels import PANEL_OF, PANELS
 
 
 def help_of(*words: str) -> list[str]:

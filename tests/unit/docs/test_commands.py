@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import typer.main
 
-from gateway import cli
+from gateway.cli.main import app
 from tests.support.documents import ROOT, command_lines, each_page, pages
 
-PROGRAM: Any = typer.main.get_command(cli.app)  # typer brings a click of its own, without types
+PROGRAM: Any = typer.main.get_command(app)  # typer brings a click of its own, without types
 
 
 def leaves(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:

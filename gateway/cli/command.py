@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway import control
-from gateway.cli_common import AsJson, ConfigFile, Exit, print_json
+from gateway.cli.common import AsJson, ConfigFile, Exit, print_json
 from gateway.control import Question, Reply
 from gateway.errors import GatewayError
 from gateway.model.events import CommandVerb

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gateway import backup as saving
-from gateway.cli_common import AsJson, ConfigFile, print_json
+from gateway.cli.common import AsJson, ConfigFile, print_json
 from gateway.clock import SystemClock
 from gateway.settings import load_settings
 

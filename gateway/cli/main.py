@@ -18,15 +18,15 @@ import gateway
 from gateway import check as checking
 from gateway import decode as decoding
 from gateway.catalog import Catalog
-from gateway.cli_backup import backup, restore
-from gateway.cli_command import app as command_app
-from gateway.cli_command import commands
-from gateway.cli_common import AsJson, ConfigFile, Exit, print_json, tell
-from gateway.cli_grafana import app as grafana_app
-from gateway.cli_influx import app as influx_app
-from gateway.cli_init import init
-from gateway.cli_panels import PanelGroup
-from gateway.cli_ports import ports
+from gateway.cli.backup import backup, restore
+from gateway.cli.command import app as command_app
+from gateway.cli.command import commands
+from gateway.cli.common import AsJson, ConfigFile, Exit, print_json, tell
+from gateway.cli.grafana import app as grafana_app
+from gateway.cli.influx import app as influx_app
+from gateway.cli.init import init
+from gateway.cli.panels import PanelGroup
+from gateway.cli.ports import ports
 from gateway.clock import SystemClock
 from gateway.errors import ConfigError, GatewayError
 from gateway.eventlog.accounts import ROLES

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.catalog import Catalog
-from gateway.cli_common import AsJson, Exit, print_json
+from gateway.cli.common import AsJson, Exit, print_json
 from gateway.ports import PortFacts, listen, plugged_in
 
 

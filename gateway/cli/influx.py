@@ -7,7 +7,7 @@ import typer
 
 from gateway import check as checking
 from gateway.catalog import Catalog
-from gateway.cli_common import AsJson, ConfigFile, Exit, content_of, print_json
+from gateway.cli.common import AsJson, ConfigFile, Exit, content_of, print_json
 from gateway.clock import SystemClock
 from gateway.roster.units import team_keep_s
 from gateway.settings import Loaded

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gateway import grafana
-from gateway.cli_common import AsJson, content_of, print_json
+from gateway.cli.common import AsJson, content_of, print_json
 from gateway.errors import ConfigError
 
 app = typer.Typer(
