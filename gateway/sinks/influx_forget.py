@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from gateway.errors import ConfigError, SinkError
+from gateway.errors import SinkError
 from gateway.model.quantities import NS_PER_S, Instant
 from gateway.settings import InfluxSettings, Loaded
 from gateway.sinks.influx_setup import Admin, client_of, version_of
@@ -37,12 +37,7 @@ def forget(loaded: Loaded, admin: Admin, keep_s: Mapping[str, float], now: Insta
     settings = loaded.settings.influx
     steps = []
     with client_of(settings, admin) as client:
-        version = version_of(client)
-        if not version.startswith(("1.", "2.")):
-            raise ConfigError(
-                f"influxdb {settings.url}: version {version or 'unknown'}: this command knows 1.x "
-                "and 2.x; delete with the server's own means"
-            )
+        version = version_of(client, "delete with the server's own means")
         delete = _delete_v1 if version.startswith("1.") else _delete_v2
         for team, seconds in sorted(keep_s.items()):
             spared = emergencies(client, settings, team, version)

@@ -44,16 +44,9 @@ def set_up(loaded: Loaded, admin: Admin, *, may_change: bool = False) -> list[St
     """
     settings = loaded.settings.influx
     with client_of(settings, admin) as client:
-        version = version_of(client)
-        if version.startswith("1."):
-            steps = set_up_v1(client, settings, may_change=may_change)
-        elif version.startswith("2."):
-            steps = set_up_v2(client, settings, may_change=may_change)
-        else:
-            raise ConfigError(
-                f"influxdb {settings.url}: version {version}: this command knows 1.x "
-                "and 2.x; make the database with the server's own tool"
-            )
+        version = version_of(client, "make the database with the server's own tool")
+        make = set_up_v1 if version.startswith("1.") else set_up_v2
+        steps = make(client, settings, may_change=may_change)
     return [Step(what=f"server {settings.url}", state="there", detail=version), *steps]
 
 
@@ -79,12 +72,17 @@ def client_of(settings: InfluxSettings, admin: Admin) -> httpx.Client:
     )
 
 
-def version_of(client: httpx.Client) -> str:
-    """What the server says it is: "1.6.7", "2.7.12"; raises ConfigError for no InfluxDB."""
+def version_of(client: httpx.Client, otherwise: str) -> str:
+    """What the server says it is: "1.6.7", "2.7.12".
+
+    Raises ConfigError for a server of another kind; ``otherwise`` is what a person does there.
+    """
     answer = ask(client, "GET", "/ping")
-    version: str = answer.headers.get("X-Influxdb-Version", "")
-    if not version:
-        raise ConfigError(
-            f"influxdb {client.base_url}: does not say that it is InfluxDB; is influx.url right?"
-        )
-    return version.removeprefix("v")
+    version: str = answer.headers.get("X-Influxdb-Version", "").removeprefix("v")
+    if version.startswith(("1.", "2.")):
+        return version
+    said = f"version {version}" if version else "does not say that it is InfluxDB"
+    raise ConfigError(
+        f"influxdb {client.base_url}: {said}: this command knows 1.x and 2.x; "
+        f"look at influx.url, or {otherwise}"
+    )

@@ -51,7 +51,7 @@ def roster(**unit: Any) -> Roster:
 
 
 def privacy(off_duty: str, book: EmergencyBook | None = None, **unit: Any) -> Privacy:
-    rules = [PrivacySettings(kind="watch", off_duty=off_duty)]  # type: ignore[arg-type]
+    rules = [msgspec.convert({"kind": "watch", "off_duty": off_duty}, PrivacySettings)]
     known = book or EmergencyBook(300)
     return Privacy(rules, roster(**unit), SHANGHAI, known.was_going_on)
 
