@@ -46,6 +46,7 @@ from drivers.jtt808.messages import (
 from drivers.wire import WireError
 from gateway.model.events import EmergencyKind
 from gateway.model.quantities import KMH_MPS
+from hil_tests.devices.parts import HasPlace
 
 UTC_OFFSET = timedelta(hours=8)
 RESENDS = 3  # after the first sending
@@ -78,7 +79,7 @@ class _Sent:
     due: float
 
 
-class Jt808Device:
+class Jt808Device(HasPlace):
     """One terminal.
 
     ``phone`` is padded with zeros to 12 digits, to 20 where ``is_2019`` chooses the newer header.
@@ -113,9 +114,6 @@ class Jt808Device:
         self._alarm = 0
         self._is_report_due = False
         self._is_acknowledged = False
-        self._place: tuple[float, float] | None = None
-        self._speed_mps = 0.0
-        self._course_deg = 0.0
         self._report_due: float | None = None  # None until the first log-on
         self._log_on_due = 0.0
         self._heartbeat_due = 0.0
@@ -140,16 +138,6 @@ class Jt808Device:
     def points_kept(self) -> int:
         """Places that wait for coverage."""
         return len(self._kept)
-
-    def move(self, lat_deg: float, lon_deg: float, *, speed_mps: float, course_deg: float) -> None:
-        """Stand at a place (WGS-84), moving so."""
-        self._place = (lat_deg, lon_deg)
-        self._speed_mps = speed_mps
-        self._course_deg = course_deg
-
-    def lose_fix(self) -> None:
-        """See no satellites until the next ``move``."""
-        self._place = None
 
     def press(self, kind: EmergencyKind = "alarm") -> None:
         """Set the bit of ``kind``, ``alarm`` or ``vehicle``, and report at once.

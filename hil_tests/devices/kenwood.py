@@ -12,6 +12,7 @@ from drivers.api import Moment
 from drivers.wire.sentences import write_place, write_sentence
 from gateway.model.events import EmergencyKind
 from gateway.model.quantities import KNOT_MPS
+from hil_tests.devices.parts import HasPlace
 
 STATUS_ON_DUTY = 10
 SAYS_AGAIN = 3  # times that a unit sends its emergency status
@@ -21,7 +22,7 @@ NO_PLACE = "0000.0000,N,00000.0000,E"
 _TO_UNIT = re.compile(rb"\x02(?:g(R3|F|G)(U\d{5})|(R3|F|G)(\d{7}))([^\x02\x03]*)\x03")
 
 
-class KenwoodBase:
+class KenwoodBase(HasPlace):
     """One base radio and the one unit that it hears."""
 
     def __init__(
@@ -31,9 +32,6 @@ class KenwoodBase:
         self._every_s = every_s
         self._emergency_status = emergency_status
         self._status = STATUS_ON_DUTY
-        self._place: tuple[float, float] | None = None
-        self._speed_mps = 0.0
-        self._course_deg = 0.0
         self._next_mono: float | None = None
         self._again_mono: float | None = None
         self._left = 0  # emergency statuses still to send
@@ -47,15 +45,6 @@ class KenwoodBase:
     def name(self) -> str:
         """For people."""
         return f"Kenwood unit {self._fleet}-{self._unit}" if self._fleet else self._unit
-
-    def move(self, lat_deg: float, lon_deg: float, *, speed_mps: float, course_deg: float) -> None:
-        """Stand at a place (WGS-84), moving so."""
-        self._place = (lat_deg, lon_deg)
-        self._speed_mps, self._course_deg = speed_mps, course_deg
-
-    def lose_fix(self) -> None:
-        """See no satellites until the next ``move``."""
-        self._place = None
 
     def press(self, kind: EmergencyKind = "alarm") -> None:
         """Send the emergency status a few times; other kinds have no number of their own."""

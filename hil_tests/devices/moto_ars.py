@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from drivers.api import Moment
 from drivers.moto_ars import QUERY, REFRESH_MIN, Kind, read_message
 from drivers.wire import WireError
-from gateway.model.events import EmergencyKind
+from hil_tests.devices.parts import HasNoButton, HasNoPlace
 
 REPEAT_S = 5.0  # while a registration is not answered
 RENEW_AT = 0.9  # of the time for which it holds
@@ -14,8 +14,10 @@ PRESENT = bytes((0, 1, 0x3F))
 LEAVING = bytes((0, 1, 0x31))
 
 
-class MotoArsDevice:
+class MotoArsDevice(HasNoButton, HasNoPlace):
     """A radio with a number. Emergencies and places are not this service's business."""
+
+    no_button = "ARS carries no emergency"
 
     def __init__(self, number: int = 11) -> None:
         self.number = number
@@ -28,24 +30,6 @@ class MotoArsDevice:
     def name(self) -> str:
         """For people."""
         return f"MOTOTRBO radio {self.number}, registration"
-
-    def move(self, lat_deg: float, lon_deg: float, *, speed_mps: float, course_deg: float) -> None:
-        """Places go by LRRP."""
-
-    def lose_fix(self) -> None:
-        """Places go by LRRP."""
-
-    def press(self, kind: EmergencyKind = "alarm") -> None:
-        """Refuse with ``NotImplementedError``: ARS carries no emergency."""
-        raise NotImplementedError(f"ARS carries no emergency ({kind})")
-
-    def release(self) -> None:
-        """Nothing was pressed."""
-
-    @property
-    def is_press_acknowledged(self) -> bool:
-        """Never: there is no button."""
-        return False
 
     def switch_off(self) -> None:
         """Say that it leaves, and be silent."""

@@ -17,7 +17,7 @@ from drivers.motorola.mbxml import (
     uintvar,
 )
 from drivers.wire import WireError
-from gateway.model.events import EmergencyKind
+from hil_tests.devices.parts import HasNoButton, HasPlace
 
 OWN_REQUEST = 0xC0000000  # of reports that nobody asked for
 CIRCLE, COURSE, SPEED, RESULT, SUCCESS = 0x51, 0x56, 0x6C, 0x37, 0x38
@@ -25,8 +25,10 @@ RADIUS_M = 5
 STEPS = 128  # of a fraction of one byte
 
 
-class MotoLrrpDevice:
+class MotoLrrpDevice(HasNoButton, HasPlace):
     """A radio with a number; ``every_s`` is the time between reports of its own."""
+
+    no_button = "LRRP carries no emergency that is known"
 
     def __init__(self, number: int = 11, *, every_s: float = 10.0) -> None:
         self.number = number
@@ -35,37 +37,12 @@ class MotoLrrpDevice:
         self._track_due = 0.0
         self._every_s = every_s
         self._due = 0.0
-        self._place: tuple[float, float] | None = None
-        self._speed_mps = 0.0
-        self._course_deg = 0.0
         self._out: list[bytes] = []
 
     @property
     def name(self) -> str:
         """For people."""
         return f"MOTOTRBO radio {self.number}, location"
-
-    def move(self, lat_deg: float, lon_deg: float, *, speed_mps: float, course_deg: float) -> None:
-        """Stand at a place (WGS-84), moving so."""
-        self._place = (lat_deg, lon_deg)
-        self._speed_mps = speed_mps
-        self._course_deg = course_deg
-
-    def lose_fix(self) -> None:
-        """See no satellites until the next ``move``."""
-        self._place = None
-
-    def press(self, kind: EmergencyKind = "alarm") -> None:
-        """Refuse with ``NotImplementedError``: how LRRP tells an emergency is not public."""
-        raise NotImplementedError(f"LRRP carries no emergency that is known ({kind})")
-
-    def release(self) -> None:
-        """Nothing was pressed."""
-
-    @property
-    def is_press_acknowledged(self) -> bool:
-        """Never: there is no button."""
-        return False
 
     def receive(self, data: bytes, now: Moment) -> None:
         """A request of the gateway."""

@@ -15,15 +15,17 @@ from drivers.moto_tms import (
     read_message,
 )
 from drivers.wire import WireError
-from gateway.model.events import EmergencyKind
+from hil_tests.devices.parts import HasNoButton, HasNoPlace
 
 REPEAT_S = 5.0
 SENDS = 4
 AVAILABLE = bytes.fromhex("0003d00001")
 
 
-class MotoTmsDevice:
+class MotoTmsDevice(HasNoButton, HasNoPlace):
     """A radio with a number."""
+
+    no_button = "TMS carries no emergency"
 
     def __init__(self, number: int = 11) -> None:
         self.number = number
@@ -39,24 +41,6 @@ class MotoTmsDevice:
     def name(self) -> str:
         """For people."""
         return f"MOTOTRBO radio {self.number}, texts"
-
-    def move(self, lat_deg: float, lon_deg: float, *, speed_mps: float, course_deg: float) -> None:
-        """Places go by LRRP."""
-
-    def lose_fix(self) -> None:
-        """Places go by LRRP."""
-
-    def press(self, kind: EmergencyKind = "alarm") -> None:
-        """Refuse with ``NotImplementedError``: TMS carries no emergency."""
-        raise NotImplementedError(f"TMS carries no emergency ({kind})")
-
-    def release(self) -> None:
-        """Nothing was pressed."""
-
-    @property
-    def is_press_acknowledged(self) -> bool:
-        """Never: there is no button."""
-        return False
 
     def write(self, body: str) -> int:
         """Send a text; returns its number."""

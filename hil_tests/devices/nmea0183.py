@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from drivers.api import Moment
 from drivers.wire.sentences import write_place, write_sentence
-from gateway.model.events import EmergencyKind
 from gateway.model.quantities import KNOT_MPS
+from hil_tests.devices.parts import HasNoButton, HasPlace
 
 IN_VIEW = (  # satellite, elevation, azimuth, strength
     (2, 62, 145, 44),
@@ -17,19 +17,18 @@ IN_VIEW = (  # satellite, elevation, azimuth, strength
 )
 
 
-class Nmea0183Device:
+class Nmea0183Device(HasNoButton, HasPlace):
     """A receiver that stands where it is told; without a place it prints void sentences.
 
     ``talker`` is put before RMC, GGA, GSA and VTG (``GN`` mixed, ``BD`` BeiDou, ``GP`` GPS).
     ``every_s`` is the time between two reports.
     """
 
+    no_button = "a GNSS receiver has no button to press"
+
     def __init__(self, *, talker: str = "GN", every_s: float = 1.0) -> None:
         self._talker = talker
         self._every_s = every_s
-        self._place: tuple[float, float] | None = None
-        self._speed_mps = 0.0
-        self._course_deg = 0.0
         self._next_mono: float | None = None
         self._outgoing: list[bytes] = []
 
@@ -37,28 +36,6 @@ class Nmea0183Device:
     def name(self) -> str:
         """For people."""
         return f"NMEA 0183 receiver ({self._talker})"
-
-    def move(self, lat_deg: float, lon_deg: float, *, speed_mps: float, course_deg: float) -> None:
-        """Stand at a place (WGS-84), moving so."""
-        self._place = (lat_deg, lon_deg)
-        self._speed_mps = speed_mps
-        self._course_deg = course_deg
-
-    def lose_fix(self) -> None:
-        """See no satellites until the next ``move``."""
-        self._place = None
-
-    def press(self, kind: EmergencyKind = "alarm") -> None:
-        """Refuse with ``NotImplementedError``: no scenario may rely on a receiver's button."""
-        raise NotImplementedError(f"a GNSS receiver has no button to press ({kind})")
-
-    def release(self) -> None:
-        """Nothing was pressed."""
-
-    @property
-    def is_press_acknowledged(self) -> bool:
-        """Never: there is no button."""
-        return False
 
     def receive(self, data: bytes, now: Moment) -> None:
         """A receiver does not listen."""

@@ -17,6 +17,7 @@ from drivers.tetra.lip import (
 from drivers.tetra.sds import REPORT, TRANSFER, read_text, read_transport
 from gateway.model.events import EmergencyKind
 from gateway.model.quantities import KMH_MPS
+from hil_tests.devices.parts import HasPlace
 
 DISPATCHER = 4479999
 REASON_INTERVAL = 129
@@ -27,7 +28,7 @@ SHORT_REPORT_BITS = 84
 END_OF_MESSAGE = b"\x1a"
 
 
-class TetraPeiDevice:
+class TetraPeiDevice(HasPlace):
     """The two radios; ``every_s`` is the time between two places."""
 
     def __init__(self, number: int = 4470001, *, every_s: float = 10.0) -> None:
@@ -36,9 +37,6 @@ class TetraPeiDevice:
         self.texts: list[str] = []  # that came to the radio on the air
         self.reported: set[int] = set()  # references of its own texts that have arrived
         self._every_s = every_s
-        self._place: tuple[float, float] | None = None
-        self._speed_mps = 0.0
-        self._course_deg = 0.0
         self._due: float | None = None
         self._is_on = True
         self._pressed: EmergencyKind | None = None
@@ -51,16 +49,6 @@ class TetraPeiDevice:
     def name(self) -> str:
         """For people."""
         return f"TETRA radio that hears {self.number}"
-
-    def move(self, lat_deg: float, lon_deg: float, *, speed_mps: float, course_deg: float) -> None:
-        """Stand at a place (WGS-84), moving so."""
-        self._place = (lat_deg, lon_deg)
-        self._speed_mps = speed_mps
-        self._course_deg = course_deg
-
-    def lose_fix(self) -> None:
-        """See no satellites until the next ``move``."""
-        self._place = None
 
     def press(self, kind: EmergencyKind = "alarm") -> None:
         """Press the button: a status and a place, or a call of the highest priority."""
