@@ -1,22 +1,19 @@
 """Commands to emulated Hytera radios, over HRNP and over HSTRP: each ends in exactly one way."""
 
 import random
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
 
-from drivers.api import Command, Driver, Moment, Outcome, Output, Report, Verb
+from drivers.api import Driver, Outcome, Verb
 from drivers.hytera_hrnp import DRIVER as HRNP
 from drivers.hytera_hstrp import DRIVER as HSTRP
 from gateway.model.events import EmergencyEnded, PositionFix, RadioDeregistered, TextReceived
 from gateway.model.identity import RadioId
-from gateway.model.quantities import NS_PER_S, Instant
 from hil_tests.devices.hytera_hrnp import HrnpStation, HrnpUnit
 from hil_tests.devices.hytera_hstrp import HstrpRepeater
+from tests.support.bench import Bench, everything, nothing
 
-AT = Instant.parse("2026-05-01T08:00:00Z")
-TICK_S = 0.1
 UNIT = 0x348E1D
 RADIO = RadioId(f"dmr:{UNIT}")
 HOUR_S = 3600.0
@@ -40,56 +37,20 @@ def repeater() -> Pair:
     return Pair(HSTRP, made, made)
 
 
-class Bench:
-    """A device and a codec, which commands can be given."""
+class Asked(Bench[HrnpStation | HstrpRepeater]):
+    """A bench on which commands are numbered one after the other."""
 
     def __init__(self, pair: Pair, **options: Any) -> None:
-        self.carrier, self.unit = pair.carrier, pair.unit
-        self.codec: Any = pair.driver.new_codec(options, "link-1")
-        self.ticks = 0
+        super().__init__(pair.driver.new_codec(options, "link-1"), pair.carrier)
+        self.unit = pair.unit
         self.orders = 0
-        self.outcomes: list[Outcome] = []
-        self.reports: list[Any] = []
-        self.lose: Callable[[], bool] = lambda: False
         self.unit.move(30.25, 120.15, speed_mps=1.5, course_deg=87.0)
         self.run(3)
-        self.reports.clear()
+        self.forget()
 
-    @property
-    def now(self) -> Moment:
-        seconds = self.ticks * TICK_S
-        return Moment(seconds, Instant(AT + round(seconds * NS_PER_S)))
-
-    def run(self, seconds: float) -> None:
-        for _ in range(round(seconds / TICK_S)):
-            self.ticks += 1
-            deadline = self.codec.next_deadline()
-            if deadline is not None and deadline <= self.now.mono:
-                self.take(self.codec.expire(self.now))
-            self.carrier.tick(self.now)
-            for packet in self.carrier.outgoing():
-                if not self.lose():
-                    self.take(self.codec.receive(packet, self.now))
-            for packet in self.codec.outgoing():
-                if not self.lose():
-                    self.carrier.receive(packet, self.now)
-
-    def take(self, outputs: list[Output]) -> None:
-        for output in outputs:
-            if isinstance(output, Outcome):
-                self.outcomes.append(output)
-            if isinstance(output, Report):
-                self.reports.append(output.event)
-                if output.receipt is not None:
-                    self.codec.accept(output.receipt)
-
-    def ask(self, verb: Verb, within_s: float = 30.0, **rest: Any) -> None:
+    def command(self, verb: Verb, within_s: float = 30.0, **rest: Any) -> None:
         self.orders += 1
-        until = self.now.mono + within_s
-        self.take(self.codec.send(Command(self.orders, RADIO, verb, until, **rest), self.now))
-
-    def events(self, kind: type) -> list[Any]:
-        return [event for event in self.reports if isinstance(event, kind)]
+        self.ask(verb, RADIO, self.orders, within_s, **rest)
 
 
 @pytest.fixture(params=[station, repeater], ids=["hrnp", "hstrp"])
@@ -99,8 +60,8 @@ def pair(request: pytest.FixtureRequest) -> Pair:
 
 
 def test_locate_brings_a_place(pair: Pair) -> None:
-    made = Bench(pair)
-    made.ask(Verb.LOCATE)
+    made = Asked(pair)
+    made.command(Verb.LOCATE)
     made.run(1)
     assert made.outcomes == [Outcome(1, "delivered")]
     (fix,) = made.events(PositionFix)
@@ -109,16 +70,16 @@ def test_locate_brings_a_place(pair: Pair) -> None:
 
 
 def test_locate_of_a_radio_without_a_place_is_refused_with_the_reason(pair: Pair) -> None:
-    made = Bench(pair)
+    made = Asked(pair)
     made.unit.lose_fix()
-    made.ask(Verb.LOCATE)
+    made.command(Verb.LOCATE)
     made.run(1)
     assert made.outcomes == [Outcome(1, "refused", "position method failure (06)")]
 
 
 def test_track_reports_until_it_is_over(pair: Pair) -> None:
-    made = Bench(pair)
-    made.ask(Verb.TRACK, every_s=5, for_s=32)
+    made = Asked(pair)
+    made.command(Verb.TRACK, every_s=5, for_s=32)
     made.run(120)
     assert made.outcomes == [Outcome(1, "delivered")]
     fixes = made.events(PositionFix)
@@ -126,8 +87,8 @@ def test_track_reports_until_it_is_over(pair: Pair) -> None:
 
 
 def test_text_arrives_and_is_acknowledged(pair: Pair) -> None:
-    made = Bench(pair)
-    made.ask(Verb.TEXT, body="请回复")
+    made = Asked(pair)
+    made.command(Verb.TEXT, body="请回复")
     made.run(1)
     assert made.unit.texts == ["请回复"]
     assert made.outcomes == [Outcome(1, "delivered")]
@@ -140,28 +101,28 @@ def test_text_arrives_and_is_acknowledged(pair: Pair) -> None:
 @pytest.mark.parametrize("by", ["rrs", "rcp"])
 def test_check_is_answered_by_a_radio_that_is_there(pair: Pair, by: str) -> None:
     by_rcp = {"check_by": "rcp"} if pair.driver is HRNP else {"service": "rcp"}
-    made = Bench(pair, **(by_rcp if by == "rcp" else {}))
-    made.ask(Verb.CHECK)
+    made = Asked(pair, **(by_rcp if by == "rcp" else {}))
+    made.command(Verb.CHECK)
     made.run(1)
     assert made.outcomes == [Outcome(1, "delivered")]
     made.unit.switch_off()
     made.run(1)
     assert [event.radio_id for event in made.events(RadioDeregistered)] == [RADIO]
-    made.ask(Verb.CHECK)
+    made.command(Verb.CHECK)
     made.run(40)
     assert len(made.outcomes) == 1, "a radio that is off says nothing"
     made.unit.switch_on()
     made.run(1)
-    made.ask(Verb.CHECK)
+    made.command(Verb.CHECK)
     made.run(1)
     assert made.outcomes[1:] == [Outcome(3, "delivered")]
 
 
 def test_emergency_stop_ends_the_alarm_in_the_radio(pair: Pair) -> None:
-    made = Bench(pair)
+    made = Asked(pair)
     made.unit.press()
     made.run(1)
-    made.ask(Verb.EMERGENCY_STOP)
+    made.command(Verb.EMERGENCY_STOP)
     made.run(1)
     assert made.outcomes == [Outcome(1, "delivered")]
     assert [event.kind for event in made.events(EmergencyEnded)] == ["alarm"]
@@ -171,30 +132,30 @@ def test_emergency_stop_ends_the_alarm_in_the_radio(pair: Pair) -> None:
 def test_lost_packets_end_no_command_twice_and_no_text_is_shown_twice(
     pair: Pair, seed: int
 ) -> None:
-    made = Bench(pair)
+    made = Asked(pair)
     rng = random.Random(seed)
-    made.lose = lambda: rng.random() < 0.3
+    made.loses(lambda _frame: rng.random() < 0.3)
     for verb in Verb:
-        made.ask(verb, body="请回复", every_s=5, for_s=20)
+        made.command(verb, body="请回复", every_s=5, for_s=20)
     made.run(200)
     orders = [outcome.order for outcome in made.outcomes]
     assert sorted(set(orders)) == sorted(orders)
     assert len(orders) >= 3
     assert made.unit.texts in ([], ["请回复"])
     before = len(made.events(PositionFix))
-    made.lose = lambda: False
+    made.loses(nothing)
     made.run(60)
     assert len(made.events(PositionFix)) == before, "no track goes on"
 
 
 def test_a_command_waits_for_the_connection(pair: Pair) -> None:
-    made = Bench(pair)
-    made.carrier.restart()
-    made.lose = lambda: True
+    made = Asked(pair)
+    made.device.restart()
+    made.loses(everything)
     made.run(30)
-    made.ask(Verb.LOCATE, within_s=60)
+    made.command(Verb.LOCATE, within_s=60)
     made.run(5)
     assert made.outcomes == []
-    made.lose = lambda: False
+    made.loses(nothing)
     made.run(40)
     assert made.outcomes == [Outcome(1, "delivered")]

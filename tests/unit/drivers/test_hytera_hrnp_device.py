@@ -1,11 +1,10 @@
 """The emulated control station and the codec, talking to each other in memory."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from drivers.api import Heard, Moment, Output, Reject, Report
+from drivers.api import Heard, Reject, Report
 from drivers.hytera.hdap import LpRequest, Message, RrsAnswer, Service
 from drivers.hytera.hrnp_frames import Frame, FrameScanner, Opcode
 from drivers.hytera_hrnp import DRIVER
@@ -18,76 +17,29 @@ from gateway.model.events import (
     TextReceived,
 )
 from gateway.model.identity import RadioId
-from gateway.model.quantities import NS_PER_S, Instant
 from hil_tests.devices.base import Device
 from hil_tests.devices.hytera_hrnp import HrnpStation, HrnpUnit
+from tests.support.bench import Bench, nothing
 
-AT = Instant.parse("2026-05-01T08:00:00Z")
-TICK_S = 0.1
 UNIT, GROUP = 0x348E1D, 0x348217
 
 
-class Bench:
-    """A station and a codec on one line; ``disk`` says whether a report can be stored now."""
-
-    def __init__(self, station: HrnpStation, **options: Any) -> None:
-        self.station = station
-        self.codec = DRIVER.new_codec(options, "station-1")
-        self.outputs: list[Output] = []
-        self.frames: list[bytes] = []  # from the station
-        self.ticks = 0
-        self.is_disk_full = False
-        self.lose: Callable[[bytes], bool] = lambda _frame: False  # on the way to the station
-
-    @property
-    def now(self) -> Moment:
-        seconds = self.ticks * TICK_S
-        return Moment(seconds, Instant(AT + round(seconds * NS_PER_S)))
-
-    def run(self, seconds: float) -> None:
-        for _ in range(round(seconds / TICK_S)):
-            self.ticks += 1
-            deadline = self.codec.next_deadline()
-            if deadline is not None and deadline <= self.now.mono:
-                self.take(self.codec.expire(self.now))
-            self.station.tick(self.now)
-            self.exchange()
-
-    def exchange(self) -> None:
-        for frame in self.codec.outgoing():
-            if not self.lose(frame):
-                self.station.receive(frame, self.now)
-        for frame in self.station.outgoing():
-            self.frames.append(frame)
-            self.take(self.codec.receive(frame, self.now))
-
-    def take(self, outputs: Any) -> None:
-        for output in outputs:
-            self.outputs.append(output)
-            if isinstance(output, Report) and output.receipt is not None and not self.is_disk_full:
-                self.codec.accept(output.receipt)
-
-    def events(self, kind: type) -> list[Any]:
-        found = [output.event for output in self.outputs if isinstance(output, Report)]
-        return [event for event in found if isinstance(event, kind)]
-
-    def forget(self) -> None:
-        self.outputs.clear()
-        self.frames.clear()
+def bench_of(station: HrnpStation, **options: Any) -> Bench[HrnpStation]:
+    return Bench(DRIVER.new_codec(options, "station-1"), station)
 
 
-def bench(**options: Any) -> tuple[Bench, HrnpUnit]:
+def bench(**options: Any) -> tuple[Bench[HrnpStation], HrnpUnit]:
     station = HrnpStation(1001)
     unit = station.add_unit(UNIT, talkgroup=GROUP)
     unit.move(30.25, 120.15, speed_mps=1.0, course_deg=87.0)
-    made = Bench(station, **options)
+    made = bench_of(station, **options)
     made.run(3)
     return made, unit
 
 
 def test_station_and_unit_are_devices() -> None:
     made, unit = bench()
-    devices: tuple[Device, ...] = (made.station, unit)
+    devices: tuple[Device, ...] = (made.device, unit)
     assert [device.name for device in devices] == [
         "Hytera control station 1001",
         f"Hytera unit {UNIT} behind Hytera control station 1001",
@@ -95,13 +47,13 @@ def test_station_and_unit_are_devices() -> None:
     unit.tick(made.now)
     unit.receive(b"", made.now)
     assert unit.outgoing() == []
-    assert made.station.units == (unit,)
+    assert made.device.units == (unit,)
 
 
 def test_station_is_connected_to_and_tells_its_number() -> None:
     made, _ = bench()
-    assert made.station.is_connected
-    assert made.station.reports_calls
+    assert made.device.is_connected
+    assert made.device.reports_calls
     assert Heard(RadioId("dmr:1001")) in made.outputs
     assert not any(isinstance(output, Reject) for output in made.outputs)
 
@@ -117,7 +69,7 @@ def test_unit_registers_until_it_is_answered_and_renews_in_time() -> None:
 def test_unit_registers_again_and_again_while_nothing_can_be_stored() -> None:
     station = HrnpStation()
     unit = station.add_unit(UNIT)
-    made = Bench(station)
+    made = bench_of(station)
     made.is_disk_full = True
     made.run(12)
     assert not unit.is_registered
@@ -134,7 +86,7 @@ def test_unit_reports_its_place_at_its_interval(form: Any, trigger: str) -> None
     station = HrnpStation(every_s=5.0, form=form)
     unit = station.add_unit(UNIT)
     unit.move(30.25, 120.15, speed_mps=2.0, course_deg=87.0)
-    made = Bench(station)
+    made = bench_of(station)
     made.run(21)
     fixes = made.events(PositionFix)
     assert 4 <= len(fixes) <= 5
@@ -195,7 +147,7 @@ def test_press_that_was_never_acknowledged_is_sent_anew() -> None:
     made.run(25)
     numbers = {
         frame.number
-        for each in made.frames
+        for each in made.up
         for frame in FrameScanner().feed(each)
         if isinstance(frame, Frame) and b"\x44\xb8" in frame.payload
     }
@@ -241,12 +193,12 @@ def test_automatic_alarm_of_a_unit_reaches_a_station_as_an_alarm(kind: Any) -> N
 @pytest.mark.parametrize("kind", ["alarm", "man_down", "lone_worker"])
 def test_own_alarms_of_the_station_have_their_kinds_and_end(kind: Any) -> None:
     made, _ = bench()
-    made.station.press(kind)
+    made.device.press(kind)
     made.run(1)
     (raised,) = made.events(EmergencyRaised)
     assert (raised.radio_id, raised.kind) == ("dmr:1001", kind)
-    assert made.station.is_press_acknowledged
-    made.station.release()
+    assert made.device.is_press_acknowledged
+    made.device.release()
     made.run(1)
     assert [event.kind for event in made.events(EmergencyEnded)] == [kind]
 
@@ -256,7 +208,7 @@ def test_kinds_that_no_message_knows_are_refused() -> None:
     with pytest.raises(NotImplementedError, match="vehicle"):
         unit.press("vehicle")
     with pytest.raises(NotImplementedError, match="call"):
-        made.station.press("call")
+        made.device.press("call")
 
 
 def test_press_before_the_connection_is_sent_once_it_stands() -> None:
@@ -264,7 +216,7 @@ def test_press_before_the_connection_is_sent_once_it_stands() -> None:
     unit = station.add_unit(UNIT)
     unit.press()
     station.press()
-    made = Bench(station)
+    made = bench_of(station)
     made.run(3)
     assert unit.is_press_acknowledged
     assert station.is_press_acknowledged
@@ -275,11 +227,11 @@ def test_call_before_the_subscription_is_sent_once_it_stands() -> None:
     station = HrnpStation()
     unit = station.add_unit(UNIT)
     unit.press("call")
-    made = Bench(station)
-    made.lose = lambda frame: b"\xc9\x10" in frame
+    made = bench_of(station)
+    made.loses_down = lambda frame: b"\xc9\x10" in frame
     made.run(1)
     assert made.events(EmergencyRaised) == []
-    made.lose = lambda _frame: False
+    made.loses_down = nothing
     made.run(3)
     assert [event.kind for event in made.events(EmergencyRaised)] == ["call"]
 
@@ -287,7 +239,7 @@ def test_call_before_the_subscription_is_sent_once_it_stands() -> None:
 def test_registration_that_is_refused_is_tried_again() -> None:
     station = HrnpStation()
     unit = station.add_unit(UNIT)
-    made = Bench(station)
+    made = bench_of(station)
     unit.serve(
         Message(Service.RRS, 0x0080, RrsAnswer(unit.ip, result=1, validity_s=300).pack()), made.now
     )
@@ -322,11 +274,11 @@ def test_unit_answers_where_it_is() -> None:
     request = LpRequest(request_id=77, address=unit.ip)
     question = Message(Service.LP, 0xA001, request.pack()).pack()
     packet = Frame(Opcode.DATA, 0x20, 0x10, 99, question)
-    made.station.receive(packet.pack(), made.now)
-    made.station.receive(packet.pack(), made.now)
+    made.device.receive(packet.pack(), made.now)
+    made.device.receive(packet.pack(), made.now)
     made.run(0.2)
     unit.lose_fix()
-    made.station.receive(packet._replace(number=100).pack(), made.now)
+    made.device.receive(packet._replace(number=100).pack(), made.now)
     made.run(0.2)
     found, lost = made.events(PositionFix)
     assert (found.trigger, found.fix_valid, lost.fix_valid) == ("request", True, False)
@@ -334,10 +286,10 @@ def test_unit_answers_where_it_is() -> None:
 
 def test_station_that_restarts_is_connected_and_subscribed_to_again() -> None:
     made, unit = bench()
-    made.station.restart()
+    made.device.restart()
     made.run(30)
-    assert made.station.is_connected
-    assert made.station.reports_calls
+    assert made.device.is_connected
+    assert made.device.reports_calls
     assert [o.reason for o in made.outputs if isinstance(o, Reject)] == ["unanswered"]
     unit.press()
     made.run(1)
@@ -346,15 +298,15 @@ def test_station_that_restarts_is_connected_and_subscribed_to_again() -> None:
 
 def test_station_hears_a_close_and_forgets_the_host() -> None:
     made, _ = bench()
-    made.station.receive(Frame(Opcode.CLOSE, 0x20, 0x10, 3).pack(), made.now)
-    (answer,) = FrameScanner().feed(made.station.outgoing()[-1])
+    made.device.receive(Frame(Opcode.CLOSE, 0x20, 0x10, 3).pack(), made.now)
+    (answer,) = FrameScanner().feed(made.device.outgoing()[-1])
     assert isinstance(answer, Frame)
     assert answer.opcode == Opcode.CLOSE_ACK
-    assert not made.station.is_connected
-    made.station.receive(b"\x7d noise", made.now)
-    made.station.receive(Frame(Opcode.DATA, 0x20, 0x10, 3).pack(), made.now)
-    made.station.tick(made.now)
-    assert made.station.outgoing() == []
+    assert not made.device.is_connected
+    made.device.receive(b"\x7d noise", made.now)
+    made.device.receive(Frame(Opcode.DATA, 0x20, 0x10, 3).pack(), made.now)
+    made.device.tick(made.now)
+    assert made.device.outgoing() == []
 
 
 def test_lost_acknowledgements_lose_no_alarm_and_make_no_second_press() -> None:
@@ -366,7 +318,7 @@ def test_lost_acknowledgements_lose_no_alarm_and_make_no_second_press() -> None:
         lost.append(_frame)
         return len(lost) % 2 == 1
 
-    made.lose = lose_every_second
+    made.loses_down = lose_every_second
     unit.press()
     made.run(12)
     assert unit.is_press_acknowledged
@@ -380,7 +332,7 @@ def test_lost_acknowledgements_lose_no_alarm_and_make_no_second_press() -> None:
 def test_many_units_share_one_line() -> None:
     station = HrnpStation(every_s=5.0)
     units = [station.add_unit(1000 + index) for index in range(60)]
-    made = Bench(station)
+    made = bench_of(station)
     made.run(8)
     assert all(unit.is_registered for unit in units)
     units[37].press()

@@ -1,70 +1,31 @@
 """The LRRP driver and an emulated radio, and what vectors alone cannot say."""
 
-from typing import Any
-
 import pytest
 
-from drivers.api import Command, Moment, Outcome, Report, Verb
+from drivers.api import Outcome, Verb
 from drivers.moto_lrrp import DRIVER
 from drivers.motorola.mbxml import Bytes, uintvar
 from drivers.wire import WireError
 from gateway.model.events import PositionFix
 from gateway.model.identity import RadioId
-from gateway.model.quantities import NS_PER_S, Instant
 from hil_tests.devices.moto_lrrp import MotoLrrpDevice
+from tests.support.bench import Bench, everything
 
-START = Instant.parse("2026-05-01T08:00:00Z")
 RADIO = RadioId("motorola:11")
 
 
-class Bench:
-    """A codec and a radio, in virtual time; ``is_deaf`` loses what is sent to the radio."""
-
-    def __init__(self) -> None:
-        self.codec: Any = DRIVER.new_codec({}, "link-1", "12.0.0.11:4001")
-        self.radio = MotoLrrpDevice(11, every_s=1000.0)
-        self.mono = 0.0
-        self.is_deaf = False
-        self.outputs: list[Any] = []
-
-    @property
-    def now(self) -> Moment:
-        return Moment(self.mono, Instant(START + round(self.mono * NS_PER_S)))
-
-    def ask(self, verb: Verb, order: int = 1, *, every_s: int = 0, for_s: int = 0) -> None:
-        command = Command(order, RADIO, verb, self.mono + 30.0, every_s=every_s, for_s=for_s)
-        self.outputs += self.codec.send(command, self.now)
-
-    def run(self, seconds: int) -> None:
-        for _ in range(seconds):
-            self.mono += 1.0
-            deadline = self.codec.next_deadline()
-            if deadline is not None and deadline <= self.mono:
-                self.outputs += self.codec.expire(self.now)
-            for frame in self.codec.outgoing():
-                if not self.is_deaf:
-                    self.radio.receive(frame, self.now)
-            self.radio.tick(self.now)
-            for frame in self.radio.outgoing():
-                self.outputs += self.codec.receive(frame, self.now)
-
-    @property
-    def fixes(self) -> list[PositionFix]:
-        events = [one.event for one in self.outputs if isinstance(one, Report)]
-        return [event for event in events if isinstance(event, PositionFix)]
-
-    @property
-    def outcomes(self) -> list[Outcome]:
-        return [one for one in self.outputs if isinstance(one, Outcome)]
+def bench_of() -> Bench[MotoLrrpDevice]:
+    codec = DRIVER.new_codec({}, "link-1", "12.0.0.11:4001")
+    return Bench(codec, MotoLrrpDevice(11, every_s=1000.0), step_s=1.0)
 
 
 def test_a_radio_is_located() -> None:
-    bench = Bench()
-    bench.radio.move(-33.86, 151.21, speed_mps=1.5, course_deg=90.0)
+    bench = bench_of()
+    bench.device.move(-33.86, 151.21, speed_mps=1.5, course_deg=90.0)
     bench.run(1)
-    bench.ask(Verb.LOCATE)
+    bench.ask(Verb.LOCATE, RADIO)
     bench.run(2)
-    unasked, asked = bench.fixes
+    unasked, asked = bench.events(PositionFix)
     assert (unasked.trigger, asked.trigger) == ("unknown", "request")
     assert (asked.lat_deg, asked.lon_deg) == pytest.approx((-33.86, 151.21), abs=1e-6)
     assert (asked.speed_mps, asked.course_deg, asked.accuracy_m) == (1.5, 90.0, 5.0)
@@ -72,38 +33,34 @@ def test_a_radio_is_located() -> None:
 
 
 def test_a_request_that_is_lost_goes_out_three_times_and_no_more() -> None:
-    bench = Bench()
-    bench.is_deaf = True
-    bench.ask(Verb.LOCATE)
-    sent = len(bench.codec.outgoing())
-    for _ in range(60):
-        bench.mono += 1.0
-        bench.codec.expire(bench.now)
-        sent += len(bench.codec.outgoing())
-    assert sent == 3
+    bench = bench_of()
+    bench.loses_down = everything
+    bench.ask(Verb.LOCATE, RADIO)
+    bench.run(60)
+    assert len(bench.down) == 3
     assert bench.codec.next_deadline() is None
     assert bench.outcomes == []
 
 
 def test_a_radio_is_tracked_and_let_go() -> None:
-    bench = Bench()
-    bench.radio.move(22.94, 113.88, speed_mps=0.0, course_deg=0.0)
+    bench = bench_of()
+    bench.device.move(22.94, 113.88, speed_mps=0.0, course_deg=0.0)
     bench.run(1)
-    bench.ask(Verb.TRACK, every_s=5, for_s=20)
+    bench.ask(Verb.TRACK, RADIO, every_s=5, for_s=20)
     bench.run(19)
-    assert bench.radio.tracked_every_s == 5
-    assert [fix.trigger for fix in bench.fixes[1:]] == ["time"] * 3
+    assert bench.device.tracked_every_s == 5
+    assert [fix.trigger for fix in bench.events(PositionFix)[1:]] == ["time"] * 3
     bench.run(10)
-    assert bench.radio.tracked_every_s == 0
+    assert bench.device.tracked_every_s == 0
     assert bench.outcomes == [Outcome(1, "delivered")]
     assert bench.codec.next_deadline() is None
 
 
 def test_a_second_tracking_ends_the_first() -> None:
-    bench = Bench()
-    bench.ask(Verb.TRACK, order=1, every_s=5, for_s=500)
+    bench = bench_of()
+    bench.ask(Verb.TRACK, RADIO, order=1, every_s=5, for_s=500)
     first = bench.codec.outgoing()
-    bench.ask(Verb.TRACK, order=2, every_s=9, for_s=500)
+    bench.ask(Verb.TRACK, RADIO, order=2, every_s=9, for_s=500)
     stop, request = bench.codec.outgoing()
     assert stop[0] == 0x0F
     assert stop[4:8] == first[0][4:8]
@@ -111,21 +68,21 @@ def test_a_second_tracking_ends_the_first() -> None:
 
 
 def test_a_duplicate_of_a_repeated_request_is_the_first_one_granted() -> None:
-    bench = Bench()
-    bench.ask(Verb.TRACK, every_s=5, for_s=500)
-    (request,) = bench.codec.outgoing()
-    bench.mono = 6.0
-    bench.codec.expire(bench.now)
-    assert bench.codec.outgoing() == [request]
+    bench = bench_of()
+    bench.ask(Verb.TRACK, RADIO, every_s=5, for_s=500)
+    bench.loses_down = everything
+    bench.run(6)
+    request, again = bench.down
+    assert request == again
     answer = bytes((0x0B, 8, 0x22, 4)) + request[4:8] + bytes((0x37, 0x16))
-    bench.outputs += bench.codec.receive(answer, bench.now)
+    bench.take(bench.codec.receive(answer, bench.now))
     assert bench.outcomes == [Outcome(1, "delivered")]
 
 
 def test_open_requests_are_bounded() -> None:
-    bench = Bench()
+    bench = bench_of()
     for order in range(20):
-        bench.ask(Verb.LOCATE, order)
+        bench.ask(Verb.LOCATE, RADIO, order)
     assert [one.order for one in bench.outcomes] == [16, 17, 18, 19]
 
 

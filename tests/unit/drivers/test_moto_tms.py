@@ -1,97 +1,56 @@
 """The TMS driver and an emulated radio, and what vectors alone cannot say."""
 
-from typing import Any
-
-from drivers.api import Command, Moment, Outcome, Report, Verb
+from drivers.api import Outcome, Verb
 from drivers.moto_tms import DRIVER, NUMBERS, acknowledgement, read_message
 from gateway.model.events import TextReceived
 from gateway.model.identity import RadioId
-from gateway.model.quantities import NS_PER_S, Instant
 from hil_tests.devices.moto_tms import MotoTmsDevice
+from tests.support.bench import Bench
 
-START = Instant.parse("2026-05-01T08:00:00Z")
 RADIO = RadioId("motorola:11")
 
 
-class Bench:
-    """A codec and a radio, in virtual time; the disk takes texts while ``is_storing``."""
-
-    def __init__(self) -> None:
-        self.codec: Any = DRIVER.new_codec({}, "link-1", "12.0.0.11:4007")
-        self.radio = MotoTmsDevice(11)
-        self.mono = 0.0
-        self.is_storing = True
-        self.reports: list[Report] = []
-        self.outcomes: list[Outcome] = []
-
-    @property
-    def now(self) -> Moment:
-        return Moment(self.mono, Instant(START + round(self.mono * NS_PER_S)))
-
-    def write(self, body: str, order: int = 1) -> None:
-        command = Command(order, RADIO, Verb.TEXT, self.mono + 30.0, body=body)
-        self._take(self.codec.send(command, self.now))
-
-    def run(self, seconds: int) -> None:
-        for _ in range(seconds):
-            self.mono += 1.0
-            deadline = self.codec.next_deadline()
-            if deadline is not None and deadline <= self.mono:
-                self._take(self.codec.expire(self.now))
-            self.radio.tick(self.now)
-            for _turn in range(2):
-                for frame in self.radio.outgoing():
-                    self._take(self.codec.receive(frame, self.now))
-                for frame in self.codec.outgoing():
-                    self.radio.receive(frame, self.now)
-
-    def _take(self, outputs: Any) -> None:
-        for output in outputs:
-            if isinstance(output, Outcome):
-                self.outcomes.append(output)
-            if isinstance(output, Report):
-                self.reports.append(output)
-                if output.receipt is not None and self.is_storing:
-                    self.codec.accept(output.receipt)
+def bench_of() -> Bench[MotoTmsDevice]:
+    codec = DRIVER.new_codec({}, "link-1", "12.0.0.11:4007")
+    return Bench(codec, MotoTmsDevice(11), step_s=1.0)
 
 
 def test_a_text_is_acknowledged_when_it_is_on_disk_and_repeated_until_then() -> None:
-    bench = Bench()
-    bench.is_storing = False
-    number = bench.radio.write("到场")
+    bench = bench_of()
+    bench.is_disk_full = True
+    number = bench.device.write("到场")
     bench.run(3)
-    assert bench.radio.is_known, "availability is acknowledged at once"
-    assert bench.radio.acknowledged == set()
-    bench.is_storing = True
+    assert bench.device.is_known, "availability is acknowledged at once"
+    assert bench.device.acknowledged == set()
+    bench.is_disk_full = False
     bench.run(5)
-    assert bench.radio.acknowledged == {number}
-    bodies = [one.event.body for one in bench.reports if isinstance(one.event, TextReceived)]
-    assert bodies == ["到场", "到场"]
+    assert bench.device.acknowledged == {number}
+    assert [text.body for text in bench.events(TextReceived)] == ["到场", "到场"]
     assert len({one.same_as for one in bench.reports}) == 1, "the copy is known as one"
 
 
 def test_the_same_words_later_are_another_text() -> None:
-    bench = Bench()
-    bench.radio.write("OK")
+    bench = bench_of()
+    bench.device.write("OK")
     bench.run(2)
-    bench.radio.write("OK")
+    bench.device.write("OK")
     bench.run(2)
     assert len({one.same_as for one in bench.reports}) == 2
 
 
 def test_a_text_of_ours_arrives() -> None:
-    bench = Bench()
-    bench.write("请到东门")
+    bench = bench_of()
+    bench.ask(Verb.TEXT, RADIO, body="请到东门")
     bench.run(2)
-    assert bench.radio.texts == ["请到东门"]
+    assert bench.device.texts == ["请到东门"]
     assert bench.outcomes == [Outcome(1, "delivered")]
 
 
 def test_a_text_too_long_and_one_too_many_are_refused() -> None:
-    bench = Bench()
-    bench.write("A" * 501, 99)
+    bench = bench_of()
+    bench.ask(Verb.TEXT, RADIO, 99, body="A" * 501)
     for order in range(17):
-        bench.write("A", order)
+        bench.ask(Verb.TEXT, RADIO, order, body="A")
     assert [(one.order, one.result) for one in bench.outcomes] == [(99, "refused"), (16, "refused")]
 
 

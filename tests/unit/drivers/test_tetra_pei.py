@@ -5,154 +5,106 @@ from typing import Any
 import msgspec
 import pytest
 
-from drivers.api import Command, Moment, Outcome, Output, Reject, Report, TakesCommands, Verb
+from drivers.api import Outcome, Reject, Verb
 from drivers.tetra.lip import Clock
 from drivers.tetra_pei import DRIVER
-from gateway.model.events import AnyEvent, EmergencyRaised, PositionFix
+from gateway.model.events import EmergencyRaised, PositionFix
 from gateway.model.identity import RadioId
-from gateway.model.quantities import NS_PER_S, Instant
+from gateway.model.quantities import Instant
 from hil_tests.devices.tetra_pei import TetraPeiDevice
+from tests.support.bench import BEGIN, Bench, everything, nothing
 
-START = Instant.parse("2026-05-01T08:00:00Z")
 RADIO = RadioId("tetra:4470001")
 
 
-class Bench:
-    """A codec and a radio on one line, in virtual time; everything is on disk at once."""
-
-    def __init__(self, **options: Any) -> None:
-        self.codec: Any = DRIVER.new_codec(options, "tetra-1")
-        assert isinstance(self.codec, TakesCommands)
-        self.radio = TetraPeiDevice(4470001, every_s=5.0)
-        self.mono = 1000.0
-        self.is_deaf = False
-        self.outputs: list[Output] = []
-
-    @property
-    def now(self) -> Moment:
-        return Moment(self.mono, Instant(START + round((self.mono - 1000) * NS_PER_S)))
-
-    def run(self, seconds: float) -> None:
-        for _ in range(round(seconds / 0.1)):
-            self.mono += 0.1
-            deadline = self.codec.next_deadline()
-            if deadline is not None and deadline <= self.mono:
-                self._take(self.codec.expire(self.now))
-            self._write()
-            self.radio.tick(self.now)
-            for frame in self.radio.outgoing():
-                if not self.is_deaf:
-                    self._take(self.codec.receive(frame, self.now))
-                    self._write()
-
-    def send(self, body: str, order: int = 1, within_s: float = 30.0) -> None:
-        command = Command(order, RADIO, Verb.TEXT, self.mono + within_s, body=body)
-        self._take(self.codec.send(command, self.now))
-
-    def _write(self) -> None:
-        for frame in self.codec.outgoing():
-            if not self.is_deaf:
-                self.radio.receive(frame, self.now)
-
-    def _take(self, outputs: Any) -> None:
-        for output in outputs:
-            self.outputs.append(output)
-            if isinstance(output, Report) and output.receipt is not None:
-                self.codec.accept(output.receipt)
-
-    @property
-    def events(self) -> list[AnyEvent]:
-        return [one.event for one in self.outputs if isinstance(one, Report)]
-
-    @property
-    def outcomes(self) -> list[Outcome]:
-        return [one for one in self.outputs if isinstance(one, Outcome)]
+def bench_of(**options: Any) -> Bench[TetraPeiDevice]:
+    return Bench(DRIVER.new_codec(options, "tetra-1"), TetraPeiDevice(4470001, every_s=5.0))
 
 
 def test_the_radio_hands_over_what_was_asked_for() -> None:
-    bench = Bench()
-    bench.radio.move(30.24, 120.16, speed_mps=2.0, course_deg=90.0)
+    bench = bench_of()
+    bench.device.move(30.24, 120.16, speed_mps=2.0, course_deg=90.0)
     bench.run(3)
-    assert bench.radio.services == {"20", "10", "130", "137"}
+    assert bench.device.services == {"20", "10", "130", "137"}
     bench.run(6)
-    fixes = [event for event in bench.events if isinstance(event, PositionFix)]
+    fixes = bench.events(PositionFix)
     assert fixes[0].radio_id == RADIO
     assert (fixes[0].lat_deg, fixes[0].lon_deg) == pytest.approx((30.24, 120.16), abs=1e-4)
     assert fixes[0].course_deg == 90.0
 
 
 def test_a_press_is_a_status_and_a_place() -> None:
-    bench = Bench()
-    bench.radio.move(30.24, 120.16, speed_mps=0.0, course_deg=0.0)
+    bench = bench_of()
+    bench.device.move(30.24, 120.16, speed_mps=0.0, course_deg=0.0)
     bench.run(3)
-    bench.radio.press()
+    bench.device.press()
     bench.run(1)
-    raised = [event for event in bench.events if isinstance(event, EmergencyRaised)]
+    raised = bench.events(EmergencyRaised)
     assert [event.raw_code for event in raised] == ["status 0000", "LIP reason 2"]
     assert raised[1].fix is not None
 
 
 def test_a_restarted_radio_is_asked_for_its_services_again() -> None:
-    bench = Bench()
+    bench = bench_of()
     bench.run(3)
-    bench.radio.restart()
-    bench.is_deaf = True
+    bench.device.restart()
+    bench.loses(everything)
     bench.run(30)
-    bench.is_deaf = False
+    bench.loses(nothing)
     bench.run(8)
-    assert bench.radio.services == {"20", "10", "130", "137"}
+    assert bench.device.services == {"20", "10", "130", "137"}
     reasons = [one.reason for one in bench.outputs if isinstance(one, Reject)]
     assert reasons == ["unanswered"], "told once, however long it lasts"
 
 
 def test_a_restart_that_nobody_noticed_is_caught_after_five_minutes() -> None:
-    bench = Bench()
+    bench = bench_of()
     bench.run(3)
-    bench.radio.restart()
+    bench.device.restart()
     bench.run(200)
-    assert bench.radio.services == set()
+    assert bench.device.services == set()
     bench.run(120)
-    assert bench.radio.services == {"20", "10", "130", "137"}
+    assert bench.device.services == {"20", "10", "130", "137"}
 
 
 def test_a_text_is_reported_when_it_is_on_disk() -> None:
-    bench = Bench()
+    bench = bench_of()
     bench.run(3)
-    reference = bench.radio.write("Hello")
+    reference = bench.device.write("Hello")
     bench.run(2)
-    assert bench.radio.reported == {reference}
+    assert bench.device.reported == {reference}
 
 
 def test_a_text_of_ours_is_delivered_when_the_radio_reports_it() -> None:
-    bench = Bench()
-    bench.send("收到")
+    bench = bench_of()
+    bench.ask(Verb.TEXT, RADIO, body="收到")
     bench.run(3)
-    assert bench.radio.texts == ["收到"]
+    assert bench.device.texts == ["收到"]
     assert bench.outcomes == [Outcome(1, "delivered")]
 
 
 def test_a_text_that_nobody_waits_for_any_longer_is_forgotten() -> None:
-    bench = Bench(services=[])
-    bench.is_deaf = True
-    bench.send("Hello", within_s=5.0)
+    bench = bench_of(services=[])
+    bench.loses(everything)
+    bench.ask(Verb.TEXT, RADIO, within_s=5.0, body="Hello")
     bench.run(30)
     assert bench.outcomes == [], "the gateway itself calls that timed out"
     assert bench.codec._orders == {}
 
 
 def test_texts_under_way_are_bounded() -> None:
-    bench = Bench(services=[])
+    bench = bench_of(services=[])
     for order in range(1, 40):
-        bench.send("Hello", order)
+        bench.ask(Verb.TEXT, RADIO, order, body="Hello")
     assert len(bench.outcomes) == 7
     assert {one.why for one in bench.outcomes} == {"too many texts are under way"}
 
 
 def test_a_text_longer_than_a_message_is_refused() -> None:
-    bench = Bench()
-    bench.send("A" * 251, 1)
-    bench.send("A" * 252, 2)
-    bench.send("收" * 126, 3)
+    bench = bench_of()
+    bench.ask(Verb.TEXT, RADIO, 1, body="A" * 251)
+    bench.ask(Verb.TEXT, RADIO, 2, body="A" * 252)
+    bench.ask(Verb.TEXT, RADIO, 3, body="收" * 126)
     assert [(one.order, one.result) for one in bench.outcomes] == [(2, "refused"), (3, "refused")]
 
 
@@ -172,7 +124,7 @@ def test_a_day_without_a_month_is_the_newest_that_is_past(clock: Clock, at: str,
 
 @pytest.mark.parametrize("clock", [Clock(0, 1, 1, 1), Clock(1, 24, 0, 0), Clock(1, 1, 60, 0)])
 def test_a_time_that_is_none_is_left_out(clock: Clock) -> None:
-    assert clock.newest(START) is None
+    assert clock.newest(BEGIN) is None
 
 
 @pytest.mark.parametrize("service", ["1,3", "1,3,10\r\nAT+X", "", "9,9,9"])
