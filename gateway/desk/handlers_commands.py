@@ -51,12 +51,7 @@ async def _ask(
     unit = desk.live.unit(key)
     if unit is None:
         raise refusal.not_found()
-    action = f"command_{verb}"
-    if "dispatcher" not in who.roles and not unit.is_test:
-        await desk.audit(
-            who.name, action, key, address=address, result="refused", detail="not a test radio"
-        )
-        raise refusal.only_test_radios()
+    action, by = f"command_{verb}", f"{who.name} via desk"
     asked = Request(
         unit_id=unit.unit_id,
         radio_id=unit.radio_id if unit.unit_id is None else None,
@@ -64,8 +59,16 @@ async def _ask(
         every_s=request.every_s,
         for_s=request.for_s,
     )
+    if "dispatcher" not in who.roles and not unit.is_test:
+        desk.requests.refuse(
+            verb, asked, by, "a technician may ask test radios alone (仅限测试电台)"
+        )
+        await desk.audit(
+            who.name, action, key, address=address, result="refused", detail="not a test radio"
+        )
+        raise refusal.only_test_radios()
     try:
-        data = await desk.requests.answer(verb, asked, f"{who.name} via desk")
+        data = await desk.requests.answer(verb, asked, by)
     except (NotAllowedError, StoreError) as error:
         result: Result = "refused" if isinstance(error, NotAllowedError) else "failed"
         await desk.audit(who.name, action, key, address=address, result=result, detail=str(error))

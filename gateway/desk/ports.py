@@ -102,6 +102,10 @@ class Requests(Protocol):
         """Returns the command as data when it is on disk; raises NotAllowedError, StoreError."""
         ...
 
+    def refuse(self, verb: Verb, request: Request, by: str, why: str) -> None:
+        """Somebody has no right to ask that: put it on record."""
+        ...
+
 
 class Change(Protocol):
     """The name of a thing that has a new state."""

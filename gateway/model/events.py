@@ -221,8 +221,9 @@ class CommandEnded(Event, frozen=True, kw_only=True, tag="command_ended"):
     """The one end of the command ``command_id``.
 
     ``delivered``: the far end confirmed it, or gave what was asked for. ``refused``: it cannot be
-    done, ``why`` says what is in the way. ``timed_out``: it went out and nothing came back.
-    ``expired``: the radio was not there in time, nothing went out.
+    done, ``why`` says what is in the way; one that was never queued has this event alone.
+    ``timed_out``: it went out and nothing came back. ``expired``: the radio was not there in time,
+    nothing went out.
     """
 
     command_id: EventId

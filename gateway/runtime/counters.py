@@ -25,7 +25,8 @@ class Counters:
         self.requests: Counter[str] = Counter()  # over the broker, by outcome
         self.polls: int = 0  # position requests of the air-time schedule
         self.commands_ended: Counter[tuple[str, str]] = Counter()  # verb, result
-        self.commands_not_taken: Counter[str] = Counter()  # reason: refused before they were one
+        self.commands_not_taken: Counter[str] = Counter()  # reason: refused, and never queued
+        self.refusals_off_record: int = 0  # of those: too many to be events
         self.desk_dropped: int = 0  # live messages not sent to slow viewers
 
     def request(self, outcome: str) -> None:

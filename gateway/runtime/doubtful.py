@@ -6,7 +6,7 @@ them a minute. What comes beyond is counted, and not acknowledged: a radio that 
 itself, and is shown when the minute has passed.
 """
 
-from collections import OrderedDict, deque
+from gateway.runtime.rate import Rate
 
 MOST_ENTRIES = 10
 WINDOW_S = 60.0
@@ -17,19 +17,11 @@ class DoubtfulLane:
     """Counts the entries of each source over the last minute."""
 
     def __init__(self) -> None:
-        self._begun: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
+        self._rate = Rate(MOST_ENTRIES, WINDOW_S, MAX_SOURCES)
 
     def lets_in(self, link_id: str, peer: str, mono: float) -> bool:
         """Whether a source may begin one more entry now; where it may, that is counted."""
-        source = (link_id, host_of(peer))
-        begun = self._begun.setdefault(source, deque(maxlen=MOST_ENTRIES))
-        self._begun.move_to_end(source)
-        if len(self._begun) > MAX_SOURCES:
-            self._begun.popitem(last=False)
-        if len(begun) == MOST_ENTRIES and mono - begun[0] < WINDOW_S:
-            return False
-        begun.append(mono)
-        return True
+        return self._rate.lets_in((link_id, host_of(peer)), mono)
 
 
 def host_of(peer: str) -> str:

@@ -36,6 +36,7 @@ from gateway.runtime.bus import Bus
 from gateway.runtime.counters import Counters
 from gateway.runtime.pipeline import Pipeline
 from gateway.runtime.reach import Reach, Route
+from gateway.runtime.refusals import Refusals
 from gateway.settings import CommandSettings
 
 log = structlog.get_logger("gateway.downlink")
@@ -54,6 +55,13 @@ class Ask(NamedTuple):
     body: str = ""
     every_s: int = 0
     for_s: int = 0
+
+
+class _Refusal(NamedTuple):
+    """Why a command is not taken: the word it is counted by, the sentence for who asked."""
+
+    reason: str
+    why: str
 
 
 Call = Callable[[RadioId, Verb], Route | None]
@@ -101,6 +109,7 @@ class Downlink:
         self._bus = bus
         self._counters = counters
         self._clock = clock
+        self._refusals = Refusals(pipeline, counters, clock)
         self._reach = Reach()
         self._callers: list[Call] = []
         self._numbers = itertools.count(1)
@@ -118,7 +127,10 @@ class Downlink:
         ``settled`` is called once: with None when the command is on disk and will have its end,
         with the error when it could not be stored and does not exist.
         """
-        self._check(ask)
+        refused = self._refused(ask)
+        if refused is not None:
+            self.refuse(ask, *refused)
+            raise NotAllowedError(refused.why)
         now = self._clock.now()
         event = CommandQueued(
             event_id=EventId(uuid.uuid4().hex),
@@ -162,12 +174,9 @@ class Downlink:
         await done
         return self._views[command_id]
 
-    def may(self, verb: Verb) -> None:
-        """Raise NotAllowedError where the settings do not permit ``verb``."""
-        why = self._forbidden(verb)
-        if why is not None:
-            self._counters.commands_not_taken["switched_off"] += 1
-            raise NotAllowedError(why)
+    def refuse(self, ask: Ask, reason: str, why: str) -> None:
+        """Put a command on record that ends before it is queued; see ``Refusals``."""
+        self._refusals.refuse(ask.radio_id, ask.verb, ask.by, reason=reason, why=why[:MOST_WHY])
 
     def _forbidden(self, verb: Verb) -> str | None:
         if not self._settings.enabled:
@@ -187,12 +196,14 @@ class Downlink:
         called = [call(radio_id, verb) for call in self._callers]
         return [*routes, *(route for route in called if route is not None)]
 
-    def _check(self, ask: Ask) -> None:
-        self.may(ask.verb)
+    def _refused(self, ask: Ask) -> "_Refusal | None":
+        """Why ``ask`` is none of what may be asked."""
+        forbidden = self._forbidden(ask.verb)
+        if forbidden is not None:
+            return _Refusal("switched_off", forbidden)
         routes = self._routes(ask.radio_id, ask.verb)
         if routes and not any(route.takes(ask.verb) for route in routes):
-            self._counters.commands_not_taken["no_such_command"] += 1
-            raise NotAllowedError(_cannot(routes[0], ask.verb))
+            return _Refusal("no_such_command", _cannot(routes[0], ask.verb))
         mine = len(self._by_radio.get(ask.radio_id, ()))
         for name, count in (
             ("max_open_per_radio", mine),
@@ -200,11 +211,12 @@ class Downlink:
         ):
             limit: int = getattr(self._settings, name)
             if count >= limit:
-                self._counters.commands_not_taken["too_many"] += 1
-                raise NotAllowedError(
+                return _Refusal(
+                    "too_many",
                     f"{count} commands are open already, commands.{name} is {limit}: "
-                    "wait for their end (未完成的指令过多)"
+                    "wait for their end (未完成的指令过多)",
                 )
+        return None
 
     # The schedule's own requests: many, and worth no record.
 

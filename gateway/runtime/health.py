@@ -156,6 +156,12 @@ class Metrics(Collector):
             ["reason"],
             _single(counters.commands_not_taken),
         )
+        yield _count(
+            "pdt_commands_off_record",
+            "Of those, too many to be events",
+            [],
+            [((), counters.refusals_off_record)],
+        )
         for name, value in (
             ("received", counters.events_received),
             ("stored", counters.events_stored),

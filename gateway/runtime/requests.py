@@ -5,6 +5,7 @@ it goes on record. A method returns the data of the response or raises NotAllowe
 sentence for the caller.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
@@ -22,6 +23,14 @@ MOST_TEXT = 500  # characters of a text; a driver may take less
 MOST_EVERY_S = 3_600
 MOST_FOR_S = 86_400
 MOST_WAIT_S = 50.0  # for the end of a command
+
+COMMANDS: Mapping[Verb, RadioVerb] = {
+    "locate": RadioVerb.LOCATE,
+    "check": RadioVerb.CHECK,
+    "text": RadioVerb.TEXT,
+    "track": RadioVerb.TRACK,
+    "emergency/stop": RadioVerb.EMERGENCY_STOP,
+}
 
 T = TypeVar("T")
 
@@ -76,6 +85,14 @@ class Requests:
         if answer is None:
             raise NotAllowedError(f"this gateway cannot do {verb!r} (不支持)")
         return await answer(request, by)
+
+    def refuse(self, verb: Verb, request: Request, by: str, why: str) -> None:
+        """Somebody has no right to ask that. It is on record where it is a command to a radio."""
+        radio_verb = COMMANDS.get(verb)
+        if radio_verb is None:
+            return
+        with contextlib.suppress(NotAllowedError):  # it names no radio: no command
+            self._downlink.refuse(Ask(self._radio(request), radio_verb, by), "no_right", why)
 
     # Emergencies.
 

@@ -41,6 +41,10 @@ class Answers(Protocol):
         """Do it and return the response's ``data``; raises NotAllowedError for the caller."""
         ...
 
+    def refuse(self, verb: Verb, request: Request, by: str, why: str) -> None:
+        """It may not be asked here: put that on record where it is a command."""
+        ...
+
 
 class _RefusedError(Exception):
     """A request that is not carried out: the word it is counted by, the sentence for the caller."""
@@ -126,6 +130,11 @@ class MqttRequests:
     async def _carry_out(self, incoming: Incoming) -> dict[str, object]:
         verb, request = self._checked(incoming)
         by = f"{request.by} via mqtt" if request.by else "mqtt"
+        if verb not in self._allowed:
+            why = f"{verb!r} is not in mqtt.requests (未启用)"
+            if self._answers is not None:
+                self._answers.refuse(verb, request, by, why)
+            raise _RefusedError("switched_off", why)
         if verb == "rebirth":
             return self._rebirth()
         if self._working >= MOST_WORKING and not verb.startswith(EMERGENCY):
@@ -167,8 +176,6 @@ class MqttRequests:
         verb = next((each for each in VERBS if each == self._topics.verb(incoming.topic)), None)
         if verb is None:
             raise _RefusedError("unknown", f"there is no such verb; one of {', '.join(VERBS)}")
-        if verb not in self._allowed:
-            raise _RefusedError("switched_off", f"{verb!r} is not in mqtt.requests (未启用)")
         return verb, _decoded(incoming.payload)
 
 

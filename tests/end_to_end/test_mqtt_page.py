@@ -84,6 +84,9 @@ class World:
                 self.sink = sink
                 yield sink
 
+    def refuse(self, verb: str, request: Request, by: str, why: str) -> None:
+        raise AssertionError(f"{verb} is refused: {why}")
+
     async def answer(self, verb: str, request: Request, by: str) -> dict[str, object]:
         """Take the emergency, as the gateway does."""
         assert verb == "emergency/take"

@@ -69,6 +69,7 @@ class FakeGateway:
         self.acts: list[tuple[str, str, str]] = []
         self.command_views: dict[EventId, CommandView] = {}
         self.asked: list[tuple[Verb, Request, str]] = []
+        self.refused: list[tuple[Verb, str | None, str]] = []
         self.refusal: str | None = None
         self._states: dict[EventId, Emergency] = {}
 
@@ -122,6 +123,9 @@ class FakeGateway:
 
     def possible_commands(self) -> dict[str, list[CommandVerb]]:
         return {"jt808": ["locate", "text"]}
+
+    def refuse(self, verb: Verb, request: Request, by: str, why: str) -> None:
+        self.refused.append((verb, request.unit_id, by))
 
     async def answer(self, verb: Verb, request: Request, by: str) -> dict[str, object]:
         self._fail_if_told()

@@ -66,6 +66,7 @@ def test_a_technician_asks_test_radios_alone(tmp_path: Path) -> None:
                 ("bench-1", "ok"),
             ]
             assert len(here.gateway.asked) == 1
+            assert here.gateway.refused == [("locate", "mobile-1-a", "王工 via desk")]
 
     asyncio.run(story())
 

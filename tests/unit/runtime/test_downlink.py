@@ -1,6 +1,7 @@
 """Commands to radios: they wait, go out once, and have one end."""
 
 import asyncio
+import re
 from typing import Any, get_args
 
 import pytest
@@ -11,6 +12,7 @@ from gateway.model.events import CommandEnded, CommandQueued, CommandSent, Comma
 from gateway.model.identity import EventId, RadioId
 from gateway.runtime.downlink import Ask
 from gateway.runtime.reach import MOST_RADIOS, MOST_ROUTES, Reach
+from gateway.runtime.refusals import MOST_ON_RECORD, WINDOW_S
 from gateway.settings import CommandSettings
 from tests.support.commands import OTHER, RADIO, Peer, Place
 
@@ -201,6 +203,7 @@ def test_what_may_be_open_is_bounded_per_radio_and_in_all() -> None:
     with pytest.raises(NotAllowedError, match=r"commands\.max_open is 3"):
         place.submit(radio=OTHER)
     assert place.counters.commands_not_taken == {"too_many": 2}
+    assert [result for result, _ in place.ends()] == ["refused", "refused"]
     place.pass_time(600)
     place.submit()
 
@@ -218,8 +221,47 @@ def test_off_until_switched_on_and_then_verb_by_verb(
     place = Place(settings)
     with pytest.raises(NotAllowedError, match=sentence):
         place.submit(Verb.TEXT)
-    assert place.disk.events == []
+    (end,) = place.disk.events
+    assert isinstance(end, CommandEnded)
+    assert (end.result, end.verb, end.by, end.unit_id) == ("refused", "text", "李明", "patrol-1")
+    assert re.search(sentence, end.why or "")
     assert place.counters.commands_not_taken == {"switched_off": 1}
+    assert place.counters.commands_ended == {("text", "refused"): 1}
+    assert place.downlink.views() == [], "nothing waits"
+    place.kill()
+    place.start()
+    assert place.downlink.views() == []
+    assert len(place.ends()) == 1
+
+
+def test_nobody_fills_the_log_with_refusals_nor_hides_those_of_others() -> None:
+    place = Place(CommandSettings())
+
+    def ask(by: str) -> None:
+        with pytest.raises(NotAllowedError):
+            place.submit(Verb.TEXT, by=by)
+
+    for number in range(3 * MOST_ON_RECORD):
+        ask(f"名字{number} via mqtt")
+    assert len(place.ends()) == MOST_ON_RECORD
+    assert place.counters.commands_not_taken == {"switched_off": 3 * MOST_ON_RECORD}
+    assert place.counters.refusals_off_record == 2 * MOST_ON_RECORD
+    ask("李明 via desk")
+    assert len(place.ends()) == MOST_ON_RECORD + 1
+    place.pass_time(WINDOW_S)
+    ask("名字 via mqtt")
+    assert len(place.ends()) == MOST_ON_RECORD + 2
+    assert place.counters.account().difference == 0
+
+
+def test_a_refusal_that_cannot_be_stored_is_still_an_answer() -> None:
+    place = Place(CommandSettings())
+    place.disk.mood = "fails"
+    with pytest.raises(NotAllowedError):
+        place.submit(Verb.TEXT)
+    assert place.ends() == []
+    assert place.counters.commands_ended == {}
+    assert place.counters.account().difference == 0
 
 
 def test_a_command_that_cannot_be_stored_does_not_exist() -> None:

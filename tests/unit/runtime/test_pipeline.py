@@ -219,7 +219,7 @@ def test_sources_are_forgotten_beyond_a_bound() -> None:
     lane = DoubtfulLane()
     for number in range(MAX_SOURCES + 1):
         assert lane.lets_in("radio-1", f"10.0.{number // 256}.{number % 256}:1", 0.0)
-    assert len(lane._begun) == MAX_SOURCES
+    assert len(lane._rate._begun) == MAX_SOURCES
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from gateway.errors import NotAllowedError
 from gateway.model.events import Verdict
 from gateway.model.identity import EventId
 from gateway.model.requests import Request
-from gateway.runtime.requests import Requests
+from gateway.runtime.requests import COMMANDS, Requests
 from tests.support.commands import Place
 
 PRESS = EventId("f545335c0c42fcf32eea9747038a0c12")
@@ -73,3 +73,29 @@ def test_what_is_missing_or_unfit_is_refused_with_a_sentence(
     with pytest.raises(NotAllowedError, match=sentence):
         answer(actions, verb, **fields)
     assert not actions.done
+
+
+def refused(verb: Any, **fields: Any) -> list[tuple[str, str]]:
+    place = Place()
+    requests = Requests(Actions(), place.downlink, place.board)
+    requests.refuse(verb, Request(**fields), "李明 via mqtt", "not yours")
+    return place.ends()
+
+
+@pytest.mark.parametrize("verb", [*COMMANDS])
+def test_a_command_that_somebody_may_not_ask_is_on_record(verb: Any) -> None:
+    assert refused(verb, unit_id="patrol-1") == [("refused", "not yours")]
+
+
+@pytest.mark.parametrize(
+    ("verb", "fields"),
+    [
+        ("emergency/take", {"emergency_id": PRESS}),
+        ("rebirth", {}),
+        ("locate", {}),
+        ("locate", {"unit_id": "nobody"}),
+        ("locate", {"radio_id": "pdt:80029999"}),
+    ],
+)
+def test_what_is_no_command_to_a_radio_is_not(verb: Any, fields: dict[str, Any]) -> None:
+    assert refused(verb, **fields) == []

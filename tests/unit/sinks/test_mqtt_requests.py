@@ -44,10 +44,14 @@ class Answers:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Request, str]] = []
+        self.refused: list[tuple[str, str, str]] = []
         self.error: Exception | None = None
         self.hold: asyncio.Event | None = None
         self.most_at_once = 0
         self._at_once = 0
+
+    def refuse(self, verb: str, request: Request, by: str, why: str) -> None:
+        self.refused.append((verb, by, why))
 
     async def answer(self, verb: str, request: Request, by: str) -> dict[str, object]:
         self.asked.append((verb, request, by))
@@ -216,6 +220,8 @@ def test_what_is_not_carried_out_is_answered_with_the_reason_and_counted(
             assert "data" not in answer
             assert not here.answers.asked
             assert here.outcomes == {outcome: 1}
+            refused = [(verb, "mqtt", answer["error"])] if outcome == "switched_off" else []
+            assert here.answers.refused == refused, "put on record where it is a command"
             count = len(here.listener.on(f"{BASE}/response/locate")) + 1
             await here.ask("locate", {"transaction": "after"})
             assert (await here.response("locate", count))["status"] == "ok"
