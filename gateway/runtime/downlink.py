@@ -289,6 +289,8 @@ class Downlink:
         """Look at the clock; called twice a second."""
         mono = self._clock.monotonic()
         for order in tuple(self._orders.values()):
+            if order.number not in self._orders:
+                continue  # the end of one before it ended this one too
             if order.phase == "waiting" and order.expires_mono <= mono:
                 self._end(order, "expired", self._why_waiting(order))
             elif order.phase == "sent" and order.until_mono <= mono:

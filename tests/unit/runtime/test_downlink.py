@@ -179,6 +179,19 @@ def test_what_waited_is_refused_when_the_radio_comes_where_it_cannot_be_done() -
     assert "driver 'scripted' on link 'link-1'" in why
 
 
+def test_an_end_that_ends_the_next_one_too_makes_no_second_end_of_that() -> None:
+    """One times out, and the radio has moved to where the other of that verb cannot be done."""
+    place = Place()
+    place.downlink.heard(RADIO, Peer())
+    place.submit(Verb.TRACK)
+    place.submit(Verb.TRACK)
+    place.downlink.left(RADIO)
+    place.downlink.heard(RADIO, Peer("texts", frozenset({Verb.TEXT})))
+    place.pass_time(place.settings.answer_s)
+    assert [result for result, _ in place.ends()] == ["timed_out", "refused"]
+    assert set(place.ends_of_each().values()) == {1}
+
+
 def test_one_of_each_verb_is_under_way_at_a_time_in_order() -> None:
     place, peer = Place(), Peer()
     place.downlink.heard(RADIO, peer)
