@@ -59,8 +59,8 @@ class Askers:
             thread.join(20)
 
 
-def events(desk_log: Path) -> tuple[set[str], Counter[str], Counter[str]]:
-    """Ids of what was queued; how many ends each has; how often each way of ending."""
+def events(desk_log: Path) -> tuple[set[str], Counter[str], Counter[str], set[str]]:
+    """Ids of what was queued; how many ends each has; how often each way of ending; ids refused."""
     with sqlite3.connect(f"file:{desk_log}?mode=ro", uri=True) as connection:
         found = connection.execute(
             "SELECT type, payload FROM event WHERE type IN ('command_queued', 'command_ended')"
@@ -73,7 +73,12 @@ def events(desk_log: Path) -> tuple[set[str], Counter[str], Counter[str]]:
         for kind, event in told
         if kind == "command_ended"
     )
-    return queued, ends, how
+    refused = {
+        event["command_id"]
+        for kind, event in told
+        if kind == "command_ended" and event["result"] == "refused"
+    }
+    return queued, ends, how, refused
 
 
 @pytest.mark.fault
@@ -104,9 +109,10 @@ def test_each_queued_command_ends_once_over_kills(tmp_path: Path) -> None:
     finally:
         askers.end()
         gateway.kill()
-    queued, ends, how = events(tmp_path / "var" / "desk.db")
+    queued, ends, how, refused = events(tmp_path / "var" / "desk.db")
     print(f"{len(askers.promised)} promised, {len(queued)} queued, ends: {dict(how)}")
     assert askers.promised <= queued
     assert {ends[each] for each in queued} == {1}
-    assert set(ends) <= queued
+    assert set(ends.values()) == {1}
+    assert set(ends) - queued <= refused, "too many were open: refused, and never queued"
     assert how["timed_out the gateway restarted before an answer came"] > 0

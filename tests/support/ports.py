@@ -38,7 +38,10 @@ def listening(pid: int) -> set[str]:
     """
     mine = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
-        target = str(link.readlink())
+        try:
+            target = str(link.readlink())
+        except FileNotFoundError:
+            continue  # closed since it was listed
         if target.startswith("socket:["):
             mine.add(target.removeprefix("socket:[").removesuffix("]"))
     found = set()
