@@ -162,12 +162,14 @@ class StreamPeer(asyncio.BufferedProtocol, asyncio.Protocol):
     async def _feed(self, handler: PeerHandler) -> None:
         while not self._is_hung_up:
             if self._pending:
+                await handler.room()
                 data = bytes(self._pending[:TURN_BYTES])
                 del self._pending[:TURN_BYTES]
-                handler.received(data)
-                await handler.room()
+                if data:  # nothing is left where the peer was hung up on meanwhile
+                    handler.received(data)
                 self._resume()
-                await asyncio.sleep(0)
+                if self._pending:
+                    await asyncio.sleep(0)
             elif self._released.is_set():
                 return
             else:

@@ -41,6 +41,7 @@ from gateway.runtime.board import Board
 from gateway.runtime.counters import Counters
 from gateway.runtime.doubtful import DoubtfulLane
 from gateway.runtime.normalise import normalise
+from gateway.runtime.turns import Turns
 
 SEEN_PER_RADIO = 64  # reports remembered for each radio, to know one that is sent again
 MOST_HEARSAY = 100  # open emergencies of senders that are not on the allow list
@@ -85,10 +86,12 @@ class Pipeline:
         self._clock = clock
         self._seen: dict[RadioId, RecentMarks] = {}
         self._doubtful = DoubtfulLane()
+        self._turns = Turns()
 
     async def room(self) -> None:
-        """Wait while the outbox is behind."""
+        """Wait while the outbox is behind, and for a turn to read."""
         await self._outbox.room()
+        await self._turns.take()
 
     def report(
         self,
