@@ -131,8 +131,8 @@ class Board:
         if track.state in {"silent", "off"} and not track.is_off:
             self._refresh(self._key(radio_id), track)
 
-    def doubt(self, radio_id: RadioId, doubt: str) -> None:
-        """Something a radio said could not be."""
+    def doubt(self, radio_id: RadioId, doubt: str | None) -> None:
+        """Something a radio said could not be; None: its newest place is beyond doubt."""
         track = self._track(radio_id)
         if track is not None:
             track.doubt = doubt
@@ -228,7 +228,6 @@ class Board:
         if fix.trigger == "stored" and fix.fix_at is not None:
             age_s = max(0.0, fix.received_at.seconds_since(fix.fix_at))
         track.fix, track.fix_mono = fix, mono - age_s
-        track.doubt = None
 
     def _refresh(self, key: str, track: _Track) -> None:
         state = self._state(track)

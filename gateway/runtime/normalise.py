@@ -54,7 +54,7 @@ def _normalise_position(fix: PositionFix, received_at: Instant) -> tuple[Positio
         EARLIEST <= fix.fix_at <= received_at + round(FUTURE_S * 1e9)
     ):
         doubt = "implausible_time"  # kept as sent, beside our own stamp; nothing is ordered by it
-    return (msgspec.structs.replace(fix, **changes), doubt) if changes else (fix, None)
+    return (msgspec.structs.replace(fix, **changes) if changes else fix), doubt
 
 
 def _is_place(lat_deg: float | None, lon_deg: float | None) -> bool:

@@ -109,7 +109,7 @@ class Pipeline:
         """
         self._counters.events_received += 1
         event, doubt = normalise(self._identified(report.event, link_id, driver, at), at)
-        if doubt is not None:
+        if doubt is not None or (isinstance(event, PositionFix) and event.fix_valid):
             self._board.doubt(event.radio_id, doubt)
         self._board.heard(event.radio_id, link_id=link_id, driver=driver, at=at)
         for kind in report.calm:

@@ -437,3 +437,19 @@ def test_on_a_disk_that_takes_nothing_an_alarm_s_position_is_refused_once() -> N
     assert desk.shelf.waiting == []
     assert isinstance(desk.settled[0], StoreFullError)
     assert desk.counters.account().dropped == {"not_stored": 1}
+
+
+def test_a_doubt_stays_on_the_card_until_a_fix_without_one() -> None:
+    desk = Desk()
+
+    def doubt_after(event: PositionFix) -> str | None:
+        desk.report(event)
+        desk.shelf.settle()
+        view = desk.board.unit("patrol-1")
+        assert view is not None
+        return view.doubt
+
+    assert doubt_after(fix(1, speed_mps=200.0)) == "implausible_speed"
+    assert doubt_after(fix(2, fix_at=at(200_000))) == "implausible_time"
+    assert doubt_after(fix(3, fix_valid=False, lat_deg=None, lon_deg=None)) is not None
+    assert doubt_after(fix(4)) is None
