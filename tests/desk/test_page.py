@@ -130,7 +130,7 @@ def test_an_address_that_is_not_allowed_only_claims_to_be_a_unit(
     doubt = "sender not on the allow list"
     desk.raise_emergency("e1", unit_name="机动01", verified=False, doubt=doubt)
     expect(page.locator(".alarm.big")).to_contain_text("自称，来源地址未经允许")
-    expect(page.locator(".alarm.big .doubt")).to_contain_text(doubt)
+    expect(page.locator(".alarm.big .doubt")).to_contain_text("来源地址不在允许名单")
     desk.raise_emergency("e2")
     expect(page.locator("[data-id=e2]")).to_contain_text("未注册电台")
 
