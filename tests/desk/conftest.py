@@ -36,8 +36,8 @@ document.addEventListener('securitypolicyviolation', (event) => {
   window.violations.push(`${event.violatedDirective} ${event.blockedURI}`);
 });
 """
-# The policy once more, in the page itself. Whatever Playwright evaluates counts as a gesture for the
-# browser: where it looked at the page before its sound was made, sound was allowed from the start.
+# The policy once more, in the page itself. Whatever Playwright evaluates counts as a gesture for
+# the browser: where it looked before the page made its sound, that was allowed from the start.
 NO_SOUND_BEFORE_A_CLICK = """
 const Real = window.AudioContext;
 let isTouched = false;
