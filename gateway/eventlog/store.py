@@ -37,7 +37,7 @@ BACKLOG = 256  # jobs that may wait for the thread
 PRUNE_EVERY_S = 600.0
 EMERGENCY_KEEP_S = 3 * 366 * 86_400.0  # closed emergencies are what the yearly assessment reads
 WAL_PAGES = 2_000  # checkpoint after about 8 MiB of log
-CACHE_KIB = 16_384
+CACHE_KIB = 4_096  # the leaves that 500 radios write to, and the end of the index on time
 AUDIT_STEP_ROWS = 2_000  # rows checked in one go; about 30 ms
 DEFAULT_LINK_S = 3_600.0
 

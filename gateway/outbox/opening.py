@@ -44,7 +44,7 @@ _PRAGMAS = (
     "PRAGMA wal_autocheckpoint = 0",  # the writer does it after it has told who waits
     f"PRAGMA journal_size_limit = {LOG_LIMIT_BYTES}",
     "PRAGMA temp_store = MEMORY",
-    "PRAGMA cache_size = -8192",  # KiB
+    "PRAGMA cache_size = -2048",  # KiB; written at the end, and read at the end
 )
 
 
