@@ -6,6 +6,7 @@ address it is, questions that go out again until they are answered, answers that
 There is no ``DRIVER`` here.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -25,7 +26,7 @@ from gateway.model.identity import RadioId, radio_id
 OptionsT = TypeVar("OptionsT", bound=MotoOptions)
 
 
-class RadioService(Generic[OptionsT]):
+class RadioService(ABC, Generic[OptionsT]):
     """A codec but for ``_read`` and ``_ask``."""
 
     def __init__(self, options: OptionsT, link_id: str) -> None:
@@ -37,13 +38,13 @@ class RadioService(Generic[OptionsT]):
         self._recent = Recent()
         self._out: list[bytes] = []
 
+    @abstractmethod
     def _read(self, data: bytes, now: Moment) -> Sequence[Output]:
         """What a datagram says; raises WireError where it does not fit."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _ask(self, command: Command, now: Moment) -> Sequence[Output]:
         """Put the question of a command, with ``_question``, or refuse it."""
-        raise NotImplementedError
 
     def meet(self, peer: str) -> None:
         """An address in the radio network names the radio."""

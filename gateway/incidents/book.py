@@ -16,7 +16,6 @@ from gateway.errors import NotAllowedError
 from gateway.model import emergency as transitions
 from gateway.model.emergency import Emergency
 from gateway.model.events import (
-    UNLISTED,
     EmergencyClosed,
     EmergencyEnded,
     EmergencyKind,
@@ -48,7 +47,7 @@ class _Key(NamedTuple):
 
 
 def _key_of(about: EmergencyRaised | Emergency) -> _Key:
-    return _Key(about.radio_id, about.kind, about.doubt == UNLISTED)
+    return _Key(about.radio_id, about.kind, about.is_hearsay)
 
 
 class EmergencyBook:
@@ -207,5 +206,5 @@ def _mark(event: EmergencyRaised, same_as: str | None) -> EventId | None:
     """The id of a press that its radio names; None where it names none."""
     if same_as is None:
         return None
-    about = ("hearsay",) if event.doubt == UNLISTED else ()
+    about = ("hearsay",) if event.is_hearsay else ()
     return derive_event_id("emergency", event.radio_id, event.kind, same_as, *about)

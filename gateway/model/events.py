@@ -119,6 +119,11 @@ class EmergencyRaised(Event, frozen=True, kw_only=True, tag="emergency_raised"):
     verified: bool
     doubt: str | None = None
 
+    @property
+    def is_hearsay(self) -> bool:
+        """True where its sender is not on the allow list; see ``Emergency.is_hearsay``."""
+        return self.doubt == UNLISTED
+
 
 class EmergencyEnded(Event, frozen=True, kw_only=True, tag="emergency_ended"):
     """The radio itself says that it is over; the entry stays open until a person closes it."""

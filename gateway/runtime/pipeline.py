@@ -197,7 +197,7 @@ class Pipeline:
         event = msgspec.structs.replace(event, place=self._place_of(event.fix))
         if not event.verified and not self._book.knows(event, same_as):
             mono = self._clock.monotonic()
-            is_full = event.doubt == UNLISTED and self._book.open_hearsay() >= MOST_HEARSAY
+            is_full = event.is_hearsay and self._book.open_hearsay() >= MOST_HEARSAY
             if is_full or not self._doubtful.lets_in(event.link_id, peer, mono):
                 self._counters.events_dropped["too_many_unverified"] += 1
                 settle(StoreError(f"{peer} shows too many emergencies that nobody vouches for"))

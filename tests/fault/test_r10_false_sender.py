@@ -28,6 +28,21 @@ SHOWN_S = 1.0
 OUR_PHONE, STRANGE_PHONE = "013800138000", "013800990000"
 
 
+UNITS = RosterFile(unit=(Unit(id="patrol-1", name="巡逻一组", radios=(f"jt808:{OUR_PHONE}",)),))
+
+
+def handhelds(port: int, allow: str) -> dict[str, object]:
+    """A link for terminals on UDP that may speak from ``allow``."""
+    return {
+        "id": "handhelds",
+        "driver": "jt808",
+        "transport": "udp",
+        "listen": f"127.0.0.1:{port}",
+        "allow": [allow],
+        "options": {"allow": ["0138*"]},
+    }
+
+
 def sos(phone: str) -> bytes:
     time_bcd = bytes.fromhex("260501160000")
     body = PositionBody(1, STATUS_FIXED, 22_940_000, 113_880_000, 12, 36, 87, time_bcd)
@@ -58,18 +73,10 @@ def is_answered(wire: socket.socket) -> bool:
 @pytest.mark.fault
 def test_forged_alarms_stay_in_their_lane_and_a_real_one_gets_through(tmp_path: Path) -> None:
     port = free_port(socket.SOCK_DGRAM)
-    table = {
-        "id": "handhelds",
-        "driver": "jt808",
-        "transport": "udp",
-        "listen": f"127.0.0.1:{port}",
-        "allow": ["127.0.0.0/8"],
-        "options": {"allow": ["0138*"]},
-    }
-    units = RosterFile(unit=(Unit(id="patrol-1", name="巡逻一组", radios=(f"jt808:{OUR_PHONE}",)),))
+    table = handhelds(port, "127.0.0.0/8")
 
     async def story() -> None:
-        runtime = Runtime([table], tmp_path, units=units)
+        runtime = Runtime([table], tmp_path, units=UNITS)
         running = asyncio.create_task(runtime.run())
         await asyncio.sleep(0.2)
         place = ("127.0.0.1", port)
@@ -131,18 +138,10 @@ def test_an_address_that_is_not_allowed_is_shown_as_unverified_and_moves_nobody(
 ) -> None:
     """The forger speaks in the name of ours, from an address outside of ``allow``."""
     port = free_port(socket.SOCK_DGRAM)
-    table = {
-        "id": "handhelds",
-        "driver": "jt808",
-        "transport": "udp",
-        "listen": f"127.0.0.1:{port}",
-        "allow": [f"{OURS}/32"],
-        "options": {"allow": ["0138*"]},
-    }
-    units = RosterFile(unit=(Unit(id="patrol-1", name="巡逻一组", radios=(f"jt808:{OUR_PHONE}",)),))
+    table = handhelds(port, f"{OURS}/32")
 
     async def story() -> None:
-        runtime = Runtime([table], tmp_path, units=units)
+        runtime = Runtime([table], tmp_path, units=UNITS)
         running = asyncio.create_task(runtime.run())
         await asyncio.sleep(0.2)
         place = ("127.0.0.1", port)
