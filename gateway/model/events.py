@@ -137,11 +137,13 @@ class EmergencyEnded(Event, frozen=True, kw_only=True, tag="emergency_ended"):
 class EmergencyTaken(Event, frozen=True, kw_only=True, tag="emergency_taken"):
     """A named person has taken the emergency ``emergency_id`` (接警).
 
-    ``raised_at``, ``kind``, ``place`` and ``is_drill`` are those of the emergency.
+    ``taken_from`` is who had taken it before, absent the first time. ``raised_at``, ``kind``,
+    ``place`` and ``is_drill`` are those of the emergency.
     """
 
     emergency_id: EventId
     by: str
+    taken_from: str | None = None
     raised_at: Instant | None = None
     kind: EmergencyKind | None = None
     place: str | None = None

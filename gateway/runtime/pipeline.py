@@ -342,6 +342,8 @@ class Pipeline:
                 is_drill=state.is_drill,
             )
         if isinstance(action, EmergencyTaken):
+            if state is not None:
+                action = msgspec.structs.replace(action, taken_from=state.taken_by)
             change = self._book.take(action)
         else:
             change = self._book.close(action)

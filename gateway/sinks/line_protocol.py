@@ -246,7 +246,9 @@ def _act_fields(event: EmergencyTaken | EmergencyClosed) -> dict[str, FieldValue
         "waiting_s": 0.0,
     }
     if isinstance(event, EmergencyTaken):
-        return fields | {"event": "taken", "take_s": age_s}
+        # who takes over did not make the press wait: only the first has a time to take
+        is_first = event.taken_from is None
+        return fields | {"event": "taken", "take_s": age_s if is_first else None}
     return fields | {
         "event": "closed",
         "verdict": event.verdict,

@@ -96,6 +96,16 @@ class Desk:
             peer=peer,
         )
 
+    async def takes(self, emergency_id: str, by: str) -> EmergencyTaken:
+        """A person takes it; that is not done before it is on disk."""
+        task = asyncio.create_task(self.pipeline.take(emergency_id, by))
+        await asyncio.sleep(0)
+        assert not task.done()
+        taken = self.shelf.settle()[0].event
+        await task
+        assert isinstance(taken, EmergencyTaken)
+        return taken
+
 
 def test_a_report_is_settled_only_after_the_commit() -> None:
     desk = Desk()
@@ -374,15 +384,24 @@ def test_taking_returns_after_the_commit_and_names_the_person() -> None:
         desk.report(press(0))
         desk.shelf.settle()
         emergency_id = desk.book.open()[0].emergency_id
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(desk.pipeline.take(emergency_id, "王警官"))
-            await asyncio.sleep(0)
-            assert not task.done()
-            taken = desk.shelf.settle()[0].event
-        assert isinstance(taken, EmergencyTaken)
-        assert taken.by == "王警官"
+        taken = await desk.takes(emergency_id, "王警官")
+        assert (taken.by, taken.taken_from) == ("王警官", None)
         assert taken.unit_id == "patrol-1"
         assert desk.book.open()[0].taken_by == "王警官"
+
+    asyncio.run(story())
+
+
+def test_taking_over_names_the_colleague() -> None:
+    async def story() -> None:
+        desk = Desk()
+        desk.report(press(0))
+        desk.shelf.settle()
+        emergency_id = desk.book.open()[0].emergency_id
+        await desk.takes(emergency_id, "王警官")
+        over = await desk.takes(emergency_id, "李明")
+        assert (over.by, over.taken_from) == ("李明", "王警官")
+        assert desk.book.open()[0].taken_by == "李明"
 
     asyncio.run(story())
 

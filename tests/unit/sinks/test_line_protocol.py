@@ -240,6 +240,8 @@ def test_how_long_people_took_is_a_number_that_has_a_mean() -> None:
     taken = parse(line_of(taking) or "").fields
     assert (taken["take_s"], taken["kind"], taken["is_drill"]) == (12.5, "alarm", True)
     assert taken["waiting_s"] == 0.0, "nobody waits any more, and an alert knows it at once"
+    taking_over = msgspec.structs.replace(taking, by="li", taken_from="zhang")
+    assert "take_s" not in parse(line_of(taking_over) or "").fields, "it did not wait so long"
     late = Instant(AT + 300_000_000_000)
     for verdict, share in (("true", 0), ("false", 1), ("drill", None)):
         event = closed(state, verdict=verdict, received_at=late, **facts)
