@@ -70,4 +70,4 @@ lock: ## write requirements.lock anew from pyproject.toml
 	  --no-annotate --python-version 3.11 - -o tests/fuzz/requirements.lock
 
 clean: ## forget everything that setup made
-	rm -rf .venv .tools gateway/desk/static dashboards/desk/node_modules tests/flux/node_modules
+	rm -rf .venv .tools gateway/desk/static dashboards/desk/node_modules

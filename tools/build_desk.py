@@ -137,16 +137,16 @@ def run(command: list[str], environment: dict[str, str], folder: Path) -> None:
 def build() -> None:
     """Install the locked packages and build the page."""
     environment = node_environment()
-    install_packages(SOURCE, environment)
+    install_packages(environment)
     run(["npm", "run", "--silent", "build", "--", "--logLevel", "warn"], environment, SOURCE)
 
 
-def install_packages(folder: Path, environment: dict[str, str]) -> None:
-    """Install what the lock of a folder names, unless that is there."""
-    lock = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
-    installed = folder / "node_modules" / ".installed"
+def install_packages(environment: dict[str, str]) -> None:
+    """Install what the lock names, unless that is there."""
+    lock = hashlib.sha256((SOURCE / "package-lock.json").read_bytes()).hexdigest()
+    installed = SOURCE / "node_modules" / ".installed"
     if not installed.is_file() or installed.read_text(encoding="ascii") != lock:
-        run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], environment, folder)
+        run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], environment, SOURCE)
         installed.write_text(lock, encoding="ascii")
 
 
@@ -167,18 +167,12 @@ def main() -> int:
     """Build unless the page is current; returns the exit code."""
     parser = argparse.ArgumentParser(description="Build the desk page.")
     parser.add_argument("--force", action="store_true", help="build even if nothing has changed")
-    parser.add_argument(
-        "--packages", metavar="FOLDER", type=Path, help="build nothing, install a folder's packages"
-    )
     options = parser.parse_args()
     inputs = fingerprint()
-    if options.packages is None and not options.force and is_current(inputs):
+    if not options.force and is_current(inputs):
         say("the page is current")
         return 0
     try:
-        if options.packages is not None:
-            install_packages(options.packages.resolve(), node_environment())
-            return 0
         build()
     except BuildError as error:
         sys.stderr.write(f"build_desk: {error}\n")

@@ -21,7 +21,6 @@ VENV = ROOT / ".venv"
 TOOLS = ROOT / ".tools"
 LOCK = ROOT / "requirements.lock"
 GRAFANA_LOCK = ROOT / "tests" / "grafana" / "requirements.lock"
-FLUX = ROOT / "tests" / "flux"
 STAMP = VENV / ".installed"
 SERVERS = {  # program: Debian package
     "mosquitto": "mosquitto",
@@ -48,7 +47,7 @@ def main() -> None:
     desk_page()
     if wanted.servers:
         servers()
-        flux_parser()
+        influxdb2()
 
 
 def say(text: str) -> None:
@@ -119,12 +118,12 @@ def desk_page() -> None:
         sys.exit("setup: the desk page could not be built (see above)")
 
 
-def flux_parser() -> None:
-    """InfluxData's parser of Flux, for the tests alone."""
-    builder = ROOT / "tools" / "build_desk.py"
-    done = subprocess.run([sys.executable, builder, "--packages", FLUX], cwd=ROOT, check=False)
+def influxdb2() -> None:
+    """InfluxDB 2.x for the tests, from source: it is in no package index."""
+    builder = ROOT / "tools" / "build_influxdb2.py"
+    done = subprocess.run([sys.executable, builder], cwd=ROOT, check=False)
     if done.returncode != 0:
-        say("tests that parse Flux will be skipped (see above)")
+        say("tests that need InfluxDB 2.x will be skipped (see above)")
 
 
 def servers() -> None:

@@ -70,9 +70,10 @@ def check_answer(
     """
     if status in {200, 204}:
         return
-    why = reason_of(body, headers) or f"status {status}"
+    said = _words(body, headers)
+    why = said[:MAX_REASON] or f"status {status}"
     if status in REFUSING:
-        found = _DROPPED.search(why)
+        found = _DROPPED.search(said)
         raise LinesRefusedError(why, int(found[1]) if found else None)
     text = f"{place}: {status}: {why}"
     if status in {401, 403}:
@@ -83,7 +84,12 @@ def check_answer(
 
 
 def reason_of(body: bytes, headers: Mapping[str, str]) -> str:
-    """The server's own words, on one line and cut: 1.x says ``error``, 2.x ``message``."""
+    """The server's own words, on one line and cut."""
+    return _words(body, headers)[:MAX_REASON]
+
+
+def _words(body: bytes, headers: Mapping[str, str]) -> str:
+    """What the server says, on one line: 1.x as ``error``, 2.x as ``message``."""
     text = headers.get("X-Influxdb-Error", "")
     try:
         document = msgspec.json.decode(body)
@@ -92,7 +98,7 @@ def reason_of(body: bytes, headers: Mapping[str, str]) -> str:
     else:
         if isinstance(document, dict):
             text = str(document.get("error") or document.get("message") or text)
-    return _CONTROL.sub(" ", text).strip()[:MAX_REASON]
+    return _CONTROL.sub(" ", text).strip()
 
 
 def pause_of(headers: Mapping[str, str]) -> float:

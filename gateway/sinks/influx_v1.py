@@ -49,5 +49,8 @@ def _hints(settings: InfluxSettings) -> dict[int, str]:
     return {
         401: "check influx.user and influx.password_file",
         403: f"grant it: GRANT WRITE ON {name!r} TO {settings.user!r}",
-        404: f"create it: CREATE DATABASE {name!r}; a 2.x server needs influx.api = '2'",
+        404: (
+            f"make database {name!r} with `pdt-gateway influx setup`; "
+            "a 2.x server needs influx.api = '2'"
+        ),
     }

@@ -91,7 +91,8 @@ def _hints(settings: InfluxSettings) -> dict[int, str]:
         401: "check influx.token_file",
         403: f"the token may not write to bucket {settings.database!r}; make one that may",
         404: (
-            f"create bucket {settings.database!r} in organisation {settings.org!r}; "
+            f"make bucket {settings.database!r} of organisation {settings.org!r} with "
+            "`pdt-gateway influx setup`; "
             "a 1.x server needs influx.api = '1'"
         ),
     }

@@ -1,8 +1,8 @@
 """R18: the time series is away, slow, refuses, or answers by half; broker and desk do not notice.
 
-Each fault of the proxy against a real InfluxDB 1.x, while terminals report and somebody presses:
-what came in meanwhile is published and in the desk's log at once, and afterwards each position is
-in the series, once. A stand-in plays the answers that a 1.x server never gives.
+Each fault of the proxy against a real InfluxDB, 1.x and 2.x, while terminals report and somebody
+presses: what came in meanwhile is published and in the desk's log at once, and afterwards each
+position is in the series, once. A stand-in plays the answers that no server gives on demand.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from gateway.outbox.dispatcher import SinkState
 from gateway.outbox.inspect import refused_rows
 from hil_tests.host import GatewayHere, until
 from hil_tests.rig.proxy import Bandwidth, Direction, Latency, ResetPeer, TcpProxy, Timeout
-from tests.support.influx_v2_stand_in import TOKEN, Answer, InfluxV2StandIn
-from tests.support.influxdb import InfluxDb
+from tests.support.influx_v2_stand_in import Answer, InfluxV2StandIn
+from tests.support.influxdb import EACH_VERSION, TOKEN, InfluxServer
 from tests.support.ledger import Ledger, Radio
 from tests.support.mosquitto import Mosquitto
 from tests.support.mqtt_listener import Listener
@@ -130,19 +130,20 @@ async def half_open(proxy: TcpProxy) -> None:
     proxy.add(Timeout(), Direction.DOWN)
 
 
-@pytest.mark.needs("mosquitto", "influxd")
+@pytest.mark.needs("mosquitto")
+@EACH_VERSION
 @pytest.mark.parametrize("fault", [down, timeout, slow, reset, half_open])
 def test_a_fault_of_the_series_is_nobody_elses(
-    tmp_path: Path, fault: Callable[[TcpProxy], Any]
+    tmp_path: Path, version: type[InfluxServer], fault: Callable[[TcpProxy], Any]
 ) -> None:
-    (tmp_path / "influx").mkdir()
-    with Mosquitto(tmp_path) as broker, InfluxDb(tmp_path / "influx") as database:
-        database.query("CREATE DATABASE pdt")
+    with Mosquitto(tmp_path) as broker, version(tmp_path / "influx") as database:
+        database.create()
         proxy = TcpProxy(("127.0.0.1", database.port))
 
         async def story() -> Town:
             _, port = await proxy.listen()
-            town = Town(tmp_path, broker, {"api": "1", "url": f"http://127.0.0.1:{port}"})
+            behind = {**database.settings, "url": f"http://127.0.0.1:{port}"}
+            town = Town(tmp_path, broker, behind)
             carrying = asyncio.ensure_future(proxy.run())
             async with town.at_work():
                 await asyncio.sleep(CALM_S)

@@ -1,8 +1,7 @@
-"""A stand-in for InfluxDB 2.x: ``/api/v2/write`` as its documentation describes it.
+"""A stand-in for ``/api/v2/write`` that gives the answers which a real 2.x server gives seldom.
 
-No package of a real 2.x server is at hand, so the API's surface is played here: token,
-organisation, bucket, precision, and the documented answers. Whether the lines themselves are right
-is tested with a real 1.x server, which reads the same line protocol.
+Pauses, overload, and whatever else a test wants to hear; paths, codes and texts are those of the
+documentation. What a server makes of the lines is tested with real ones: ``support.influxdb``.
 """
 
 import json
@@ -13,7 +12,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 
-TOKEN = "a-token-for-tests"  # noqa: S105 - opens nothing
+from tests.support.influxdb import ORG, TOKEN
 
 
 class Answer(NamedTuple):
@@ -31,7 +30,6 @@ class InfluxV2StandIn:
     def __init__(self, judge: Callable[[list[str]], Answer | None] = lambda _lines: None) -> None:
         self.lines: list[str] = []
         self.requests = 0
-        self.token = TOKEN
         self._judge = judge
         stand_in = self
 
@@ -65,9 +63,9 @@ class InfluxV2StandIn:
         given = {key: values[0] for key, values in parse_qs(parts.query).items()}
         if parts.path != "/api/v2/write":
             return Answer(404, "not found", "path not found")
-        if authorization != f"Token {self.token}":
+        if authorization != f"Token {TOKEN}":
             return Answer(401, "unauthorized", "unauthorized access")
-        if given.get("org") != "police" or given.get("bucket") != "pdt":
+        if given.get("org") != ORG or given.get("bucket") != "pdt":
             return Answer(404, "not found", f'bucket "{given.get("bucket")}" not found')
         if given.get("precision") != "ns":
             return Answer(400, "invalid", "the test expects nanoseconds")

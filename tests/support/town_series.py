@@ -5,6 +5,7 @@ an unplugged link, frames that are refused.
 """
 
 import asyncio
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,17 +25,9 @@ from gateway.model.events import StatusReceived, Verdict
 from gateway.model.identity import RadioId
 from gateway.sinks import influx
 from hil_tests.host import assert_balanced
-from tests.support.influxdb import InfluxDb
+from tests.support.influxdb import InfluxServer
 from tests.support.sink_rows import eventually
 
-INFLUX = """
-[influx]
-enabled = true
-api = "1"
-url = "{url}"
-database = "pdt"
-batch_every_s = 0.2
-"""
 PLAY_S = 7.0  # until a receiver that says nothing is silent
 FALLS_SILENT = "gnss-4"
 ALSO_PRESS = (
@@ -47,25 +40,26 @@ ALSO_PRESS = (
 
 
 @contextmanager
-def town_series(folder: Path) -> Iterator[InfluxDb]:
+def town_series(folder: Path, version: type[InfluxServer]) -> Iterator[InfluxServer]:
     """The filled database, while the block lasts."""
-    (folder / "influxdb").mkdir()
-    with InfluxDb(folder / "influxdb") as database:
-        database.query("CREATE DATABASE pdt")
+    with version(folder / "influxdb") as database:
+        database.create()
+        settings = {**database.settings, "batch_every_s": 0.2}
+        table = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(influx, "FIGURES_EVERY_S", 1.0)
-            asyncio.run(_play(folder / "town", database.url))
+            asyncio.run(_play(folder / "town", f"\n[influx]\n{table}"))
         yield database
 
 
-async def _play(folder: Path, url: str) -> None:
+async def _play(folder: Path, series: str) -> None:
     folder.mkdir()
     places = prepare(folder, 0)
     text = places.settings_file.read_text(encoding="utf-8")
     text = text.replace("fresh_s = 20.0", "fresh_s = 2.5").replace(
         "silent_s = 45.0", "silent_s = 5.0"
     )
-    places.settings_file.write_text(text + INFLUX.format(url=url), encoding="utf-8")
+    places.settings_file.write_text(text + series, encoding="utf-8")
     catalog = Catalog.scan()
     loaded, roster, _ = check(places.settings_file, catalog)
     gateway = Gateway(loaded, roster, catalog)

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.sinks.influx_setup import Admin, set_up
 from tests.support.documents import ROOT, blocks
 from tests.support.gateway_process import GatewayProcess
-from tests.support.influx_v2_places import TOKEN, InfluxV2Places
-from tests.support.influxdb import InfluxDb
+from tests.support.influxdb import ORG, TOKEN, InfluxDb, InfluxDb2
 from tests.support.ports import free_port
+from tests.support.sink_rows import loaded
 
 PAGE = ROOT / "docs" / "operations.md"
 ELSEWHERE = {  # first words: why it is not run here
@@ -137,19 +138,17 @@ def test_every_other_command_is_held_elsewhere() -> None:
                     assert (ROOT / word).is_file(), word
 
 
-@pytest.mark.needs("influxd")
+@pytest.mark.needs("influxd", "influxd2")
 @pytest.mark.timeout(300)
 def test_every_command_of_ours_runs(machine: Machine) -> None:
     run = 0
-    with InfluxDb(machine.folder) as database, InfluxV2Places() as places:
+    with InfluxDb(machine.folder) as database, InfluxDb2(machine.folder / "2x") as database2:
         database.query("CREATE DATABASE pdt WITH DURATION 28d", db="")
-        places.kept["buckets"].append(
-            {"id": "0", "name": "pdt", "retentionRules": [{"everySeconds": 28 * 86_400}]}
-        )
+        set_up(loaded(machine.folder, influx=database2.settings), Admin(token=TOKEN))
         for line in OURS:
             if SERIES_V2 in line:
                 machine.settings(
-                    places.url, 'org = "police"\n[[privacy]]\nkind = "watch"\nkeep_s = 60\n'
+                    database2.url, f'org = "{ORG}"\n[[privacy]]\nkind = "watch"\nkeep_s = 60\n'
                 )
             else:
                 machine.settings(database.url, 'api = "1"\n')

@@ -22,11 +22,11 @@ from tests.support.grafana import (
     rule_queries,
     variables,
 )
-from tests.support.influxdb import InfluxDb
+from tests.support.influxdb import VERSIONS, InfluxServer
 from tests.support.town_series import ALSO_PRESS, FALLS_SILENT, town_series
 from tools.dashboards.queries import TRAILS
 
-pytestmark = [pytest.mark.needs("influxd"), pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 EVERY = list(queries())
 UNIT = PRESSES
@@ -35,16 +35,18 @@ UNIT = PRESSES
 class Town(NamedTuple):
     """The filled database, and when the story ended."""
 
-    database: InfluxDb
+    database: InfluxServer
     at: Instant
 
     def query(self, text: str) -> list[dict[str, Any]]:
         return self.database.query(at_moment(text, self.at))
 
 
-@pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    with town_series(tmp_path_factory.mktemp("town")) as database:
+@pytest.fixture(scope="module", params=VERSIONS)
+def town(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Town]:
+    with town_series(tmp_path_factory.mktemp("town"), request.param) as database:
         # A gateway that does not accept is not a part of the story: one point of another site.
         database.write("gateway,site=elsewhere is_accepting=false,uptime_s=1")
         yield Town(database, SystemClock().now())

@@ -1,7 +1,6 @@
 """``pdt-gateway influx forget``: what goes, and what an emergency keeps.
 
-1.x against a real server, 2.x against the documented answers, and a real VictoriaMetrics, which
-cannot be asked.
+Against real servers of 1.x and 2.x, and a real VictoriaMetrics, which cannot be asked.
 """
 
 import asyncio
@@ -20,10 +19,10 @@ from gateway.model.quantities import NS_PER_S, Instant
 from gateway.settings import Loaded
 from gateway.sinks.figures import unit_line
 from gateway.sinks.influx import InfluxSink
-from gateway.sinks.influx_forget import MEASUREMENTS, Span, between, forget
-from gateway.sinks.influx_setup import Admin, set_up
-from tests.support.influx_v2_places import TOKEN, InfluxV2Places
-from tests.support.influxdb import InfluxDb
+from gateway.sinks.influx_forget import Span, between, forget
+from gateway.sinks.influx_setup import Admin
+from gateway.sinks.line_protocol import line_of
+from tests.support.influxdb import EACH_VERSION, TOKEN, InfluxServer
 from tests.support.sink_rows import closed, fix, loaded, raised, row, unit_view
 from tests.support.victoria_metrics import VictoriaMetrics
 
@@ -31,6 +30,7 @@ NOW = Instant.parse("2026-03-20T04:00:00Z")
 MINUTE = 60 * NS_PER_S
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+ADMIN = Admin(token=TOKEN)
 KEPT = {"watch": 7 * 86_400.0}
 PRESS, CLOSE = Instant(NOW - 9 * DAY + 20 * NS_PER_S), Instant(NOW - 9 * DAY + HOUR)
 BEFORE, AMID, AFTER = Instant(PRESS - HOUR), Instant(PRESS + MINUTE), Instant(CLOSE + HOUR)
@@ -63,17 +63,16 @@ def closing(alarm: EmergencyRaised, at: Instant) -> AnyEvent:
 
 
 @pytest.fixture(name="database")
-def _database(tmp_path: Path) -> Iterator[InfluxDb]:
-    with InfluxDb(tmp_path) as database:
+def _database(tmp_path: Path, version: type[InfluxServer]) -> Iterator[InfluxServer]:
+    with version(tmp_path / "influx") as database:
         yield database
 
 
-def town_of(folder: Path, database: InfluxDb, **more: Any) -> Loaded:
+def town_of(folder: Path, database: InfluxServer, **more: Any) -> Loaded:
     """The settings, with places that keep for ever: the story is of another year."""
-    database.query("CREATE DATABASE pdt")
-    for policy in ("minutes", "alarms"):
-        database.query(f"CREATE RETENTION POLICY {policy} ON pdt DURATION INF REPLICATION 1")
-    return loaded(folder, influx={"url": database.url, "api": "1", "alarms_to": "alarms", **more})
+    database.create("minutes", "alarms")
+    alarms = {"alarms_to": database.place("alarms")}
+    return loaded(folder, influx={**database.settings, **alarms, **more})
 
 
 def write(town: Loaded, *events: AnyEvent) -> None:
@@ -86,39 +85,38 @@ def write(town: Loaded, *events: AnyEvent) -> None:
     asyncio.run(story())
 
 
-def thin(database: InfluxDb) -> None:
-    """What the continuous query writes, at once."""
-    database.query(
-        'SELECT last("lat") AS "lat" INTO "pdt"."minutes"."position" FROM "position"'  # noqa: S608
-        f" WHERE time >= {NOW - 30 * DAY} AND time < {NOW} GROUP BY time(1m), *"
+def thinned(*events: AnyEvent) -> str:
+    """What the continuous query or the task writes: each at the beginning of its minute."""
+    lines = [line_of(event) or "" for event in events]
+    bare = [line.rpartition(" ")[0] for line in lines]
+    return "\n".join(
+        f"{line} {event.received_at // MINUTE * MINUTE}"
+        for line, event in zip(bare, events, strict=True)
     )
 
 
-def times(database: InfluxDb, source: str, unit: str = "u1") -> list[int]:
+def times(database: InfluxServer, source: str, unit: str = "u1") -> list[int]:
     rows = database.query(f'SELECT "lat" FROM {source} WHERE "unit" = \'{unit}\'')  # noqa: S608
     return [one["time"] for one in rows]
 
 
-@pytest.mark.needs("influxd")
+@EACH_VERSION
 def test_positions_of_an_emergency_stay_in_full_and_by_the_minute(
-    tmp_path: Path, database: InfluxDb
+    tmp_path: Path, database: InfluxServer
 ) -> None:
     town = town_of(tmp_path, database)
     alarm = press(PRESS)
-    story = [of_watch(at) for at in (BEFORE, AMID, AFTER, LATELY)]
-    write(
-        town,
-        *story,
+    fixes = [
+        *(of_watch(at) for at in (BEFORE, AMID, AFTER, LATELY)),
         of_watch(Instant(PRESS + 2 * NS_PER_S), number=3),
         of_watch(AFTER, number=3),
         fix(2, fix_at=BEFORE, received_at=BEFORE),
-        alarm,
-        closing(alarm, CLOSE),
-    )
-    thin(database)
+    ]
+    write(town, *fixes, alarm, closing(alarm, CLOSE))
+    database.write(thinned(*fixes), rp="minutes")
     assert len(times(database, '"minutes"."position"')) == 4
     for _ in range(2):  # a second run finds nothing more
-        (step,) = forget(town, Admin(), KEPT, NOW)
+        (step,) = forget(town, ADMIN, KEPT, NOW)
         assert step.detail == "kept 7 d, those of emergencies longer (1)"
         assert times(database, '"position"') == [AMID, LATELY]
         assert times(database, '"position"', "u3") == [PRESS + 2 * NS_PER_S], "of its team"
@@ -131,9 +129,9 @@ def test_positions_of_an_emergency_stay_in_full_and_by_the_minute(
         assert [one["event"] for one in events] == ["raised", "closed"]
 
 
-@pytest.mark.needs("influxd")
+@EACH_VERSION
 def test_the_present_states_say_where_somebody_was_and_go_as_well(
-    tmp_path: Path, database: InfluxDb
+    tmp_path: Path, database: InfluxServer
 ) -> None:
     town = town_of(tmp_path, database)
     alarm = press(PRESS)
@@ -142,71 +140,47 @@ def test_the_present_states_say_where_somebody_was_and_go_as_well(
     lines = [unit_line("town", view, None, at) or "" for at in (BEFORE, AMID, AFTER, LATELY)]
     database.write("\n".join(lines))
     assert times(database, '"radio_status"') == [BEFORE, AMID, AFTER, LATELY]
-    forget(town, Admin(), KEPT, NOW)
+    forget(town, ADMIN, KEPT, NOW)
     assert times(database, '"radio_status"') == [AMID, LATELY]
 
 
-@pytest.mark.needs("influxd")
-def test_one_that_nobody_has_closed_goes_on(tmp_path: Path, database: InfluxDb) -> None:
+@EACH_VERSION
+def test_one_that_nobody_has_closed_goes_on(tmp_path: Path, database: InfluxServer) -> None:
     town = town_of(tmp_path, database, alarms_to="")
     write(town, of_watch(BEFORE), press(PRESS), of_watch(AMID), of_watch(AFTER))
-    forget(town, Admin(), KEPT, NOW)
+    forget(town, ADMIN, KEPT, NOW)
     assert times(database, '"position"') == [AMID, AFTER]
 
 
-@pytest.mark.needs("influxd")
-def test_a_closing_alone_says_when_the_alarm_was(tmp_path: Path, database: InfluxDb) -> None:
+@EACH_VERSION
+def test_a_closing_alone_says_when_the_alarm_was(tmp_path: Path, database: InfluxServer) -> None:
     """The alarm was kept for less time than its closing."""
     town = town_of(tmp_path, database, alarms_to="")
     write(town, of_watch(BEFORE), of_watch(AMID), of_watch(AFTER), closing(press(PRESS), CLOSE))
-    forget(town, Admin(), KEPT, NOW)
+    forget(town, ADMIN, KEPT, NOW)
     assert times(database, '"position"') == [AMID]
 
 
-@pytest.mark.needs("influxd")
+@EACH_VERSION
 def test_nothing_is_deleted_where_the_alarms_cannot_be_asked_for(
-    tmp_path: Path, database: InfluxDb
+    tmp_path: Path, database: InfluxServer
 ) -> None:
-    town = town_of(tmp_path, database, alarms_to="elsewhere")
+    database.create()
+    alarms = {"alarms_to": database.place("alarms")}
+    town = loaded(tmp_path, influx={**database.settings, **alarms})
     database.write(f"position,team=watch,unit=u1 lat=23.0 {BEFORE}")
-    with pytest.raises(SinkError, match="retention policy not found: elsewhere"):
-        forget(town, Admin(), KEPT, NOW)
+    with pytest.raises(SinkError, match=r"(retention policy|database) not found: "):
+        forget(town, ADMIN, KEPT, NOW)
     assert times(database, '"position"') == [BEFORE]
 
 
-def test_a_2x_server_is_asked_for_its_alarms_and_to_delete_around_them(tmp_path: Path) -> None:
-    with InfluxV2Places() as server:
-        settings = {"url": server.url, "org": "police", "alarms_to": "pdt/alarms"}
-        town = loaded(tmp_path, influx=settings)
-        set_up(town, Admin(token=TOKEN))
-        server.answers = [
-            [PRESS, "e1", "raised", None],
-            [CLOSE + 30, "e1", "closed", 3580.0],
-        ]
-        forget(town, Admin(token=TOKEN), KEPT, NOW)
-        assert [one["db"] for one in server.asked] == ["pdt", "pdt"]
-        assert ['FROM "emergency"' in one["q"] for one in server.asked] == [True, False]
-        assert 'FROM "alarms"."emergency"' in server.asked[1]["q"]
-        spans = [
-            ("1970-01-01T00:00:00.000000000Z", "2026-03-11T03:59:59.999999999Z"),
-            ("2026-03-11T05:00:00.000000031Z", "2026-03-13T03:59:59.999999999Z"),
-        ]
-        assert [
-            (one["start"], one["stop"], one["bucket"], one["predicate"]) for one in server.deleted
-        ] == [
-            (*span, bucket, f'_measurement="{measurement}" AND team="watch"')
-            for span in spans
-            for bucket in ("pdt", "pdt/minutes")
-            for measurement in MEASUREMENTS
-        ]
-
-
-def test_a_2x_server_that_knows_no_such_name_deletes_nothing(tmp_path: Path) -> None:
-    with InfluxV2Places() as server:
-        town = loaded(tmp_path, influx={"url": server.url, "org": "police"})
-        with pytest.raises(SinkError, match="database not found"):
-            forget(town, Admin(token=TOKEN), KEPT, NOW)
-        assert not server.deleted
+@EACH_VERSION
+def test_a_server_that_knows_no_such_name_deletes_nothing(
+    tmp_path: Path, database: InfluxServer
+) -> None:
+    town = loaded(tmp_path, influx=database.settings)
+    with pytest.raises(SinkError, match="database not found"):
+        forget(town, ADMIN, KEPT, NOW)
 
 
 @pytest.mark.needs("victoria-metrics")
@@ -215,4 +189,4 @@ def test_a_server_that_cannot_be_asked_is_told_and_nothing_is_promised(tmp_path:
     with VictoriaMetrics(tmp_path) as server:
         town = loaded(tmp_path, influx={"url": server.url})
         with pytest.raises(ConfigError, match="does not say that it is InfluxDB"):
-            forget(town, Admin(), KEPT, NOW)
+            forget(town, ADMIN, KEPT, NOW)

@@ -24,7 +24,7 @@ from gateway.settings import PrivacySettings, load_settings
 from gateway.sinks.desk import DeskSink
 from gateway.sinks.influx import InfluxSink
 from gateway.sinks.privacy import Privacy
-from tests.support.influxdb import InfluxDb
+from tests.support.influxdb import EACH_VERSION, InfluxServer
 from tests.support.sink_rows import closed, fix, loaded, raised, row, unit_view
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -142,13 +142,15 @@ def test_the_present_state_in_the_series_follows_the_same_rule() -> None:
     assert privacy("none").kept_view(alarmed, OFF) is alarmed
 
 
-@pytest.mark.needs("influxd")
-def test_neither_the_series_nor_the_desks_log_has_what_may_not_be_kept(tmp_path: Path) -> None:
-    with InfluxDb(tmp_path) as database:
-        database.query("CREATE DATABASE pdt")
+@EACH_VERSION
+def test_neither_the_series_nor_the_desks_log_has_what_may_not_be_kept(
+    tmp_path: Path, version: type[InfluxServer]
+) -> None:
+    with version(tmp_path) as database:
+        database.create()
         clock = ManualClock(OFF)
         rule = privacy("none")
-        town = loaded(tmp_path, influx={"url": database.url, "api": "1"})
+        town = loaded(tmp_path, influx=database.settings)
         series = InfluxSink(town, clock=clock, figures=lambda _: (), privacy=rule)
         rows = [row(1, at(ON)), row(2, at(OFF)), row(3, at(OFF, number=2))]
 

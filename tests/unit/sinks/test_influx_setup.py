@@ -1,4 +1,4 @@
-"""``pdt-gateway influx setup``: 1.x against a real server, 2.x against the documented answers."""
+"""``pdt-gateway influx setup`` for a real 1.x server; 2.x is in ``test_influxdb2_places``."""
 
 import asyncio
 import json
@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from gateway.clock import SystemClock
@@ -17,9 +18,8 @@ from gateway.model.events import AnyEvent
 from gateway.model.quantities import Instant
 from gateway.sinks import influx_setup_v1
 from gateway.sinks.influx import InfluxSink
-from gateway.sinks.influx_setup import Admin, hints, set_up
+from gateway.sinks.influx_setup import Admin, hints, set_up, version_of
 from gateway.sinks.influx_steps import Step, time_text
-from tests.support.influx_v2_places import TOKEN, InfluxV2Places
 from tests.support.influxdb import InfluxDb
 from tests.support.sink_rows import closed, figures, fix, loaded, raised, row
 
@@ -198,84 +198,22 @@ def test_the_command_says_what_it_did_and_ends_with_1_where_something_differs(
         assert found["retention policy autogen"]["detail"] == "10 d, wanted 28 d"
 
 
-def v2_settings(folder: Path, url: str, **more: Any) -> Any:
-    return loaded(folder, influx={"enabled": True, "url": url, "org": "police", **more})
+def test_a_server_of_another_kind_is_told() -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(204, headers={"X-Influxdb-Version": "3.2.1"})
 
-
-def test_a_2x_server_gets_buckets_names_and_a_task_once(tmp_path: Path) -> None:
-    with InfluxV2Places() as server:
-        town = v2_settings(tmp_path, server.url, alarms_to="pdt/alarms")
-        made = set_up(town, Admin(token=TOKEN))
-        assert set(states(made).values()) == {"made"}
-        assert hints(town.settings.influx, made) == []
-        kept = {
-            bucket["name"]: bucket["retentionRules"][0]["everySeconds"] / DAY
-            for bucket in server.kept["buckets"]
-        }
-        assert kept == {"pdt": 28, "pdt/minutes": 180, "pdt/alarms": 1830}
-        ids = {bucket["name"]: bucket["id"] for bucket in server.kept["buckets"]}
-        assert {
-            (each["retention_policy"], each["bucketID"], each["default"])
-            for each in server.kept["dbrps"]
-        } == {
-            ("autogen", ids["pdt"], True),
-            ("minutes", ids["pdt/minutes"], False),
-            ("alarms", ids["pdt/alarms"], False),
-        }
-        (task,) = server.kept["tasks"]
-        assert task["status"] == "active"
-        assert 'from(bucket: "pdt")' in task["flux"]
-        assert 'to(bucket: "pdt/minutes")' in task["flux"]
-        server.writes.clear()
-        assert set(states(set_up(town, Admin(token=TOKEN))).values()) == {"there"}
-        assert not server.writes, "a second run writes nothing"
-
-
-def test_a_2x_server_keeps_its_retention_and_task_unless_asked(tmp_path: Path) -> None:
-    with InfluxV2Places() as server:
-        town = v2_settings(tmp_path, server.url)
-        set_up(town, Admin(token=TOKEN))
-        server.kept["buckets"][0]["retentionRules"] = []
-        server.kept["tasks"][0]["flux"] += "// by hand"
-        steps = states(set_up(town, Admin(token=TOKEN)))
-        assert {what for what, state in steps.items() if state == "differs"} == {
-            "bucket pdt",
-            "task pdt minutes",
-        }
-        steps = states(set_up(town, Admin(token=TOKEN), may_change=True))
-        assert (steps["bucket pdt"], steps["task pdt minutes"]) == ("changed", "changed")
-        assert "by hand" not in server.kept["tasks"][0]["flux"]
-
-
-def test_a_2x_server_reached_by_the_1x_path_has_the_same_places(tmp_path: Path) -> None:
-    with InfluxV2Places() as server:
-        town = settings(tmp_path, server.url, org="police", alarms_to="alarms")
-        set_up(town, Admin(token=TOKEN))
-        assert {each["retention_policy"] for each in server.kept["dbrps"]} == {
-            "autogen", "minutes", "alarms",
-        }  # fmt: skip
-        assert {each["name"] for each in server.kept["buckets"]} == {
-            "pdt", "pdt/minutes", "pdt/alarms",
-        }  # fmt: skip
-
-
-def test_a_wrong_token_or_organisation_is_named(tmp_path: Path) -> None:
-    with InfluxV2Places() as server:
-        with pytest.raises(SinkError, match=r"401.*--token-file"):
-            set_up(v2_settings(tmp_path, server.url), Admin(token="wrong"))  # noqa: S106
-        town = loaded(tmp_path, influx={"url": server.url, "org": "other"})
-        with pytest.raises(SinkError, match=r"no organisation 'other'.*influx\.org"):
-            set_up(town, Admin(token=TOKEN))
-
-
-def test_a_server_of_another_kind_is_told(tmp_path: Path) -> None:
-    with InfluxV2Places(version="3.2.1") as server, pytest.raises(ConfigError, match=r"3\.2\.1"):
-        set_up(v2_settings(tmp_path, server.url), Admin(token=TOKEN))
+    with (
+        httpx.Client(
+            base_url="http://127.0.0.1:9", transport=httpx.MockTransport(answer)
+        ) as client,
+        pytest.raises(ConfigError, match=r"version 3\.2\.1.*with the server's tool"),
+    ):
+        version_of(client, "do it with the server's tool")
 
 
 def test_no_server_is_told(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match=r"127\.0\.0\.1:9"):
-        set_up(v2_settings(tmp_path, "http://127.0.0.1:9"), Admin())
+        set_up(settings(tmp_path, "http://127.0.0.1:9"), Admin())
 
 
 def test_times_are_said_as_people_say_them() -> None:

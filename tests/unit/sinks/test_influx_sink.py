@@ -12,18 +12,17 @@ from gateway.model.events import AnyEvent, LinkChanged, RadioRegistered, TextRec
 from gateway.model.quantities import Instant
 from gateway.sinks import influx
 from gateway.sinks.influx import InfluxSink
+from gateway.sinks.influx_setup import Admin, set_up
 from gateway.sinks.line_protocol import line
 from tests.support.fake_broker import serving
-from tests.support.influx_v2_stand_in import TOKEN, Answer, InfluxV2StandIn
-from tests.support.influxdb import InfluxDb
+from tests.support.influx_v2_stand_in import Answer, InfluxV2StandIn
+from tests.support.influxdb import EACH_VERSION, TOKEN, InfluxDb, InfluxServer
 from tests.support.sink_rows import AT, closed, figures, fix, header, loaded, raised, row
 
 
-def make_sink(
-    folder: Path, url: str, *, clock: ManualClock | None = None, **settings: Any
-) -> InfluxSink:
+def make_sink(folder: Path, *, clock: ManualClock | None = None, **settings: Any) -> InfluxSink:
     return InfluxSink(
-        loaded(folder, influx={"url": url, **settings}),
+        loaded(folder, influx=settings),
         clock=clock or SystemClock(),
         figures=figures,
     )
@@ -31,7 +30,11 @@ def make_sink(
 
 def v2_sink(folder: Path, url: str, clock: ManualClock | None = None) -> InfluxSink:
     (folder / "token").write_text(f"{TOKEN}\n")
-    return make_sink(folder, url, clock=clock, api="2", org="police", token_file="token")  # noqa: S106 - a file's name
+    return make_sink(folder, url=url, clock=clock, api="2", org="police", token_file="token")  # noqa: S106 - a file's name
+
+
+def sink_to(database: InfluxServer, clock: ManualClock | None = None) -> InfluxSink:
+    return make_sink(Path(), clock=clock, **database.settings)
 
 
 def run(sink: InfluxSink, scenario: Callable[[], Awaitable[None]]) -> None:
@@ -44,11 +47,11 @@ def run(sink: InfluxSink, scenario: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(whole())
 
 
-@pytest.mark.needs("influxd")
-def test_events_can_be_queried_with_influxql(tmp_path: Path) -> None:
-    with InfluxDb(tmp_path) as database:
-        database.query("CREATE DATABASE pdt")
-        sink = make_sink(tmp_path, database.url, api="1")
+@EACH_VERSION
+def test_events_can_be_queried_with_influxql(tmp_path: Path, version: type[InfluxServer]) -> None:
+    with version(tmp_path) as database:
+        database.create()
+        sink = sink_to(database)
         press = raised(2)
         events: list[AnyEvent] = [
             fix(1, battery_pct=71),
@@ -98,8 +101,10 @@ def test_events_can_be_queried_with_influxql(tmp_path: Path) -> None:
         assert tags == {"site", "team", "unit", "radio", "link", "driver"}
 
 
-@pytest.mark.needs("influxd")
-def test_odd_texts_come_back_from_a_real_server_as_they_were(tmp_path: Path) -> None:
+@EACH_VERSION
+def test_odd_texts_come_back_from_a_real_server_as_they_were(
+    tmp_path: Path, version: type[InfluxServer]
+) -> None:
     texts = [
         "a b",
         "a,b",
@@ -119,9 +124,9 @@ def test_odd_texts_come_back_from_a_real_server_as_they_were(tmp_path: Path) -> 
         line("odd", {"unit": text}, {"why": text}, Instant(AT + number))
         for number, text in enumerate(texts)
     ]
-    with InfluxDb(tmp_path) as database:
-        database.query("CREATE DATABASE pdt")
-        sink = make_sink(tmp_path, database.url, api="1")
+    with version(tmp_path) as database:
+        database.create()
+        sink = sink_to(database)
 
         async def scenario() -> None:
             await sink._writer.write("\n".join(filter(None, lines)).encode())
@@ -132,11 +137,13 @@ def test_odd_texts_come_back_from_a_real_server_as_they_were(tmp_path: Path) -> 
         assert [one["unit"] for one in stored] == [text.replace("\\", "/") for text in texts]
 
 
-@pytest.mark.needs("influxd")
-def test_the_same_event_written_twice_is_one_point(tmp_path: Path) -> None:
-    with InfluxDb(tmp_path) as database:
-        database.query("CREATE DATABASE pdt")
-        sink = make_sink(tmp_path, database.url, api="1")
+@EACH_VERSION
+def test_the_same_event_written_twice_is_one_point(
+    tmp_path: Path, version: type[InfluxServer]
+) -> None:
+    with version(tmp_path) as database:
+        database.create()
+        sink = sink_to(database)
 
         async def scenario() -> None:
             for _ in range(2):
@@ -147,14 +154,14 @@ def test_the_same_event_written_twice_is_one_point(tmp_path: Path) -> None:
         assert database.query("SELECT count(kind) FROM emergency")[0]["count"] == 1
 
 
-@pytest.mark.needs("influxd")
+@EACH_VERSION
 def test_bad_points_are_set_aside_with_the_reason_and_the_others_are_written(
-    tmp_path: Path,
+    tmp_path: Path, version: type[InfluxServer]
 ) -> None:
-    with InfluxDb(tmp_path) as database:
-        database.query("CREATE DATABASE pdt")
+    with version(tmp_path) as database:
+        database.create()
         # another program has written `hdop` as text this week: a report with one cannot be stored
-        sink = make_sink(tmp_path, database.url, api="1")
+        sink = sink_to(database)
 
         async def scenario() -> None:
             await sink._writer.write(f'position hdop="high" {int(AT)}'.encode())
@@ -174,15 +181,48 @@ def test_bad_points_are_set_aside_with_the_reason_and_the_others_are_written(
         assert database.query("SELECT count(lat) FROM position")[0]["count"] == 95
 
 
-@pytest.mark.needs("influxd")
-def test_a_database_that_is_not_there_is_told_with_how_to_make_it(tmp_path: Path) -> None:
-    with InfluxDb(tmp_path) as database:
-        sink = make_sink(tmp_path, database.url, api="1")
+@EACH_VERSION
+def test_points_that_are_too_old_for_the_place_are_set_aside_in_one_request(
+    tmp_path: Path, version: type[InfluxServer]
+) -> None:
+    with version(tmp_path) as database:
+        now = SystemClock().now()
+        set_up(loaded(tmp_path, influx=database.settings), Admin(token=TOKEN))
+        sink = sink_to(database)
+        requests = 0
+        write = sink._writer.write
+
+        async def counted(body: bytes, place: str = "") -> None:
+            nonlocal requests
+            requests += 1
+            await write(body, place)
 
         async def scenario() -> None:
-            with pytest.raises(SinkError, match=r"404.*CREATE DATABASE 'pdt'"):
+            sink._writer.write = counted  # type: ignore[method-assign] # only counts
+            old = [fix(1, seq, fix_at=Instant(AT - 10**18)) for seq in range(20)]
+            delivery = await sink.deliver([row(seq, each) for seq, each in enumerate(old)])
+            assert requests == 1, "all of them were left out: there is nobody to look for"
+            assert delivery.rejected.keys() == set(range(20))
+            assert "retention policy" in delivery.rejected[7]
+            mixed = [*old, fix(2, fix_at=now)]
+            delivery = await sink.deliver([row(seq, each) for seq, each in enumerate(mixed)])
+            assert delivery.accepted == [20]
+
+        run(sink, scenario)
+        assert database.query("SELECT count(lat) FROM position")[0]["count"] == 1
+
+
+@EACH_VERSION
+def test_a_database_that_is_not_there_is_told_with_how_to_make_it(
+    tmp_path: Path, version: type[InfluxServer]
+) -> None:
+    with version(tmp_path) as database:
+        sink = sink_to(database)
+
+        async def scenario() -> None:
+            with pytest.raises(SinkError, match=r"404.*make \w+ 'pdt'.*influx setup"):
                 await sink.deliver([row(1, fix(1))])
-            database.query("CREATE DATABASE pdt")
+            database.create()
             assert (await sink.deliver([row(1, fix(1))])).accepted == [1]
 
         run(sink, scenario)
@@ -195,7 +235,7 @@ def test_an_exchanged_password_is_taken_up_without_a_restart(tmp_path: Path) -> 
         database.query("CREATE DATABASE pdt", u="root", p="secret")
         (tmp_path / "password").write_text("old\n")
         login: dict[str, Any] = {"user": "root", "password_file": "password"}
-        sink = make_sink(tmp_path, database.url, api="1", **login)
+        sink = make_sink(tmp_path, **database.settings, **login)
 
         async def scenario() -> None:
             with pytest.raises(SinkError, match=r"401.*influx\.password_file"):
@@ -211,12 +251,14 @@ def test_an_exchanged_password_is_taken_up_without_a_restart(tmp_path: Path) -> 
         run(sink, scenario)
 
 
-@pytest.mark.needs("influxd")
-def test_the_gateways_own_figures_are_written_now_and_then(tmp_path: Path) -> None:
-    with InfluxDb(tmp_path) as database:
-        database.query("CREATE DATABASE pdt")
+@EACH_VERSION
+def test_the_gateways_own_figures_are_written_now_and_then(
+    tmp_path: Path, version: type[InfluxServer]
+) -> None:
+    with version(tmp_path) as database:
+        database.create()
         clock = ManualClock()
-        sink = make_sink(tmp_path, database.url, clock=clock, api="1")
+        sink = sink_to(database, clock)
 
         def stored() -> list[dict[str, Any]]:
             return database.query("SELECT stored, lag_s, is_accepting FROM gateway")
@@ -243,7 +285,7 @@ def test_a_server_that_is_away_is_tried_again(tmp_path: Path) -> None:
 
     port = asyncio.run(nobody())
     for api in ("1", "2"):
-        sink = make_sink(tmp_path, f"http://127.0.0.1:{port}", api=api)
+        sink = make_sink(tmp_path, url=f"http://127.0.0.1:{port}", api=api)
 
         async def scenario(sink: InfluxSink = sink) -> None:
             with pytest.raises(SinkError, match=rf"127\.0\.0\.1:{port}: refused \(ECONNREFUSED\)"):
@@ -261,46 +303,12 @@ async def _hang(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> 
 def test_a_server_that_hangs_is_given_up_after_the_set_time(tmp_path: Path, api: str) -> None:
     async def scenario() -> None:
         async with serving(_hang) as port:
-            sink = make_sink(tmp_path, f"http://127.0.0.1:{port}", api=api, timeout_s=0.2)
+            sink = make_sink(tmp_path, url=f"http://127.0.0.1:{port}", api=api, timeout_s=0.2)
             with pytest.raises(SinkError, match="no answer in time"):
                 await sink.deliver([row(1, fix(1))])
             await sink._writer.close()
 
     asyncio.run(scenario())
-
-
-def test_lines_go_to_the_2x_api_with_token_bucket_and_nanoseconds(tmp_path: Path) -> None:
-    with InfluxV2StandIn() as server:
-        sink = v2_sink(tmp_path, server.url)
-
-        async def scenario() -> None:
-            rows = [row(1, fix(1)), row(2, TextReceived(**header(1), body="x")), row(3, fix(2))]
-            delivery = await sink.deliver(rows)
-            assert sorted(delivery.accepted) == [1, 2, 3]
-
-        run(sink, scenario)
-    assert server.requests == 1
-    assert [line.rsplit(" ", 1)[1] for line in server.lines] == [str(int(AT))] * 2
-
-
-def test_lines_that_a_2x_server_refuses_are_found_and_set_aside(tmp_path: Path) -> None:
-    def judge(lines: list[str]) -> Answer | None:
-        if any("radio=pdt:3," in line or "radio=pdt:4," in line for line in lines):
-            return Answer(422, "unprocessable entity", "field type conflict on pdt:3")
-        return None
-
-    with InfluxV2StandIn(judge) as server:
-        sink = v2_sink(tmp_path, server.url)
-
-        async def scenario() -> None:
-            delivery = await sink.deliver([row(seq, fix(seq)) for seq in range(60)])
-            assert delivery.rejected.keys() == {3, 4}
-            assert "field type conflict" in delivery.rejected[3]
-            assert len(delivery.accepted) == 58
-
-        run(sink, scenario)
-        assert server.requests < 20
-        assert len(server.lines) == 58, "nothing that was taken is sent again"
 
 
 def test_a_batch_of_nothing_but_bad_lines_takes_a_bounded_number_of_requests(
@@ -325,7 +333,7 @@ def test_a_batch_of_nothing_but_bad_lines_takes_a_bounded_number_of_requests(
     [
         (Answer(401, "unauthorized", "unauthorized access"), r"401.*influx\.token_file"),
         (Answer(403, "forbidden", "insufficient permissions"), "403.*may not write to bucket"),
-        (Answer(404, "not found", "bucket not found"), "404.*create bucket 'pdt'"),
+        (Answer(404, "not found", "bucket not found"), "404.*make bucket 'pdt'"),
         (Answer(500, "internal error", "disk"), "500: disk"),
         (Answer(503, "unavailable", "starting"), "503: starting"),
     ],
@@ -385,4 +393,4 @@ def test_what_was_written_before_the_server_went_is_not_offered_again(tmp_path: 
 def test_a_missing_secret_stops_the_start(tmp_path: Path) -> None:
     secret: dict[str, Any] = {"token_file": "gone"}
     with pytest.raises(ConfigError, match=r"influx\.token_file"):
-        make_sink(tmp_path, "http://127.0.0.1:1", api="2", **secret)
+        make_sink(tmp_path, url="http://127.0.0.1:1", api="2", **secret)
