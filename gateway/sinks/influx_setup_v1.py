@@ -52,15 +52,14 @@ def set_up_v1(client: httpx.Client, settings: InfluxSettings, *, may_change: boo
 
 
 def continuous_query(database: str, fixes: str) -> str:
-    """The last valid position of every minute, from the full positions to the thinned ones."""
+    """The last position of every minute, from the full positions to the thinned ones."""
     fields = ", ".join(f"last({_name(field)}) AS {_name(field)}" for field in THINNED)
     base = _name(database)
     return (  # identifiers are quoted, the rest is ours
         f"CREATE CONTINUOUS QUERY {_name(_query_name(database))} ON {base} "  # noqa: S608
         f"RESAMPLE EVERY {THIN_EVERY} FOR {THIN_BACK} BEGIN "
         f'SELECT {fields} INTO {base}.{_name(MINUTES)}."position" '
-        f'FROM {base}.{_name(fixes)}."position" WHERE "fix_valid" = true '
-        "GROUP BY time(1m), * END"
+        f'FROM {base}.{_name(fixes)}."position" GROUP BY time(1m), * END'
     )
 
 

@@ -45,22 +45,15 @@ def set_up_v2(client: httpx.Client, settings: InfluxSettings, *, may_change: boo
 
 
 def flux_task(database: str) -> str:
-    """The last valid position of every minute, from the full positions to the thinned ones.
-
-    Whether a position is valid is a field beside the others: they become columns, and fields again.
-    """
+    """The last position of every minute, from the full positions to the thinned ones."""
     fields = " or ".join(f'r._field == "{field}"' for field in THINNED)
     name = _text(_task_name(database))
     return (
-        'import "experimental"\n\n'
         f"option task = {{name: {name}, every: {THIN_EVERY}, offset: 2m}}\n\n"
         f"from(bucket: {_text(database)})\n"
         f"    |> range(start: -{THIN_BACK})\n"
         '    |> filter(fn: (r) => r._measurement == "position")\n'
         f"    |> filter(fn: (r) => {fields})\n"
-        '    |> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")\n'
-        "    |> filter(fn: (r) => r.fix_valid)\n"
-        "    |> experimental.unpivot()\n"
         '    |> aggregateWindow(every: 1m, fn: last, timeSrc: "_start", createEmpty: false)\n'
         f"    |> to(bucket: {_text(f'{database}/{MINUTES}')})\n"
     )

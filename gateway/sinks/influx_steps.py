@@ -12,9 +12,9 @@ MINUTES = "minutes"
 ALARMS = "alarms"
 USUAL_POLICY = "autogen"
 THIN_EVERY, THIN_BACK = "30m", "6h"  # what comes later than six hours stays with the full positions
-THINNED = (
+THINNED = (  # the last of each; a place comes with valid reports alone, so no fix_valid
     "lat", "lon", "lat_gcj", "lon_gcj", "altitude_m", "speed_mps", "course_deg", "accuracy_m",
-    "satellites", "battery_pct", "rssi_dbm", "fix_valid",
+    "satellites", "battery_pct", "rssi_dbm",
 )  # fmt: skip
 
 StepState = Literal["there", "made", "changed", "differs"]

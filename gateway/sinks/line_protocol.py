@@ -169,12 +169,15 @@ def _tag(value: str) -> str:
 
 def _position_fields(fix: PositionFix) -> dict[str, FieldValue]:
     fields: dict[str, FieldValue] = {"fix_valid": fix.fix_valid}
-    fields |= place_fields(fix.lat_deg, fix.lon_deg)
+    if fix.fix_valid:  # otherwise it is the last known one, of another time
+        fields |= place_fields(fix.lat_deg, fix.lon_deg)
+        fields |= {
+            "altitude_m": real(fix.altitude_m),
+            "speed_mps": real(fix.speed_mps),
+            "course_deg": real(fix.course_deg),
+            "accuracy_m": real(fix.accuracy_m),
+        }
     fields |= {
-        "altitude_m": real(fix.altitude_m),
-        "speed_mps": real(fix.speed_mps),
-        "course_deg": real(fix.course_deg),
-        "accuracy_m": real(fix.accuracy_m),
         "satellites": fix.satellites,
         "hdop": real(fix.hdop),
         "battery_pct": fix.battery_pct,

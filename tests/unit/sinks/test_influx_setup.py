@@ -20,6 +20,7 @@ from gateway.sinks import influx_setup_v1
 from gateway.sinks.influx import InfluxSink
 from gateway.sinks.influx_setup import Admin, hints, set_up, version_of
 from gateway.sinks.influx_steps import Step, time_text
+from tests.support import thinning
 from tests.support.influxdb import InfluxDb
 from tests.support.sink_rows import closed, figures, fix, loaded, raised, row
 
@@ -88,12 +89,8 @@ def test_positions_are_thinned_to_the_last_of_each_minute(
         set_up(town, Admin())
         sink = InfluxSink(town, clock=SystemClock(), figures=figures)
 
-        def at(second: int, number: int = 1, **fields: Any) -> Any:
-            moment = Instant((minute + second) * 10**9)
-            return fix(number, second, fix_at=moment, received_at=moment, **fields)
-
         async def write() -> None:
-            events = [at(1), at(20), at(55), at(58, fix_valid=False), at(61), at(5, number=2)]
+            events = thinning.story(minute)
             done = await sink.deliver([row(seq, each) for seq, each in enumerate(events)])
             assert len(done.accepted) == len(events)
             await sink.close()
@@ -101,16 +98,10 @@ def test_positions_are_thinned_to_the_last_of_each_minute(
         asyncio.run(write())
         thinned: list[dict[str, Any]] = []
         deadline = time.monotonic() + 15
-        while len(thinned) < 3 and time.monotonic() < deadline:
+        while len(thinned) < thinning.LEFT and time.monotonic() < deadline:
             time.sleep(0.2)
-            thinned = database.query('SELECT * FROM "minutes"."position" ORDER BY time')
-        found = [(one["unit"], one["time"] // 10**9 - minute, one["lat"]) for one in thinned]
-        assert sorted(found) == [
-            ("u1", 0, pytest.approx(23.02 + 55e-5)),
-            ("u1", 60, pytest.approx(23.02 + 61e-5)),
-            ("u2", 0, pytest.approx(23.02 + 5e-5)),
-        ]
-        assert "event_id" not in thinned[0]
+            thinned = database.query('SELECT * FROM "minutes"."position"')
+        thinning.check(thinned, minute)
 
 
 @needs_influxd

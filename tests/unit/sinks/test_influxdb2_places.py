@@ -20,6 +20,7 @@ from gateway.sinks.influx_setup import Admin, hints, set_up
 from gateway.sinks.influx_setup_v2 import flux_task
 from gateway.sinks.influx_steps import Step
 from tests.conftest import find_tool
+from tests.support import thinning
 from tests.support.influxdb import ORG, TOKEN, InfluxDb2
 from tests.support.sink_rows import eventually, figures, fix, loaded, raised, row
 
@@ -181,44 +182,16 @@ def thin(server: InfluxDb2) -> None:
     asyncio.run(eventually(lambda: ended() == "success", "the task"))
 
 
-def test_positions_are_thinned_to_the_last_valid_one_of_each_minute(
+def test_positions_are_thinned_to_the_last_of_each_minute(
     tmp_path: Path, server: InfluxDb2
 ) -> None:
     minute = int(time.time()) // 60 * 60 - 300
     town = town_of(tmp_path, server)
     set_up(town, ADMIN)
-
-    def at(second: int, number: int = 1, **fields: Any) -> Any:
-        moment = Instant((minute + second) * NS_PER_S)
-        return fix(number, second, fix_at=moment, received_at=moment, **fields)
-
-    nowhere = {"fix_valid": False, "lat_deg": None, "lon_deg": None, "speed_mps": None}
-    deliver(
-        town,
-        at(1, battery_pct=71),
-        at(20, speed_mps=3.0),
-        at(55, speed_mps=None),
-        at(58, fix_valid=False),  # the last known place, sent again
-        at(61),
-        at(5, number=2),
-        at(6, number=2, **nowhere, battery_pct=9),
-        at(7, number=3, **nowhere),
-    )
+    deliver(town, *thinning.story(minute))
     for _ in range(2):  # a second run writes the same points
         thin(server)
-    thinned = server.query('SELECT * FROM "minutes"."position" ORDER BY time')
-    found = [(one["unit"], one["time"] // NS_PER_S - minute, one["lat"]) for one in thinned]
-    assert sorted(found) == [
-        ("u1", 0, pytest.approx(23.02 + 55e-5)),
-        ("u1", 60, pytest.approx(23.02 + 61e-5)),
-        ("u2", 0, pytest.approx(23.02 + 5e-5)),
-    ]
-    first = next(one for one in thinned if one["unit"] == "u1")
-    assert (first["speed_mps"], first["battery_pct"]) == (3.0, 71), "the last that was told"
-    (second,) = (one for one in thinned if one["unit"] == "u2")
-    assert second["battery_pct"] is None, "not of a report without a position, and never 0"
-    assert all(one["fix_valid"] for one in thinned)
-    assert "event_id" not in first
+        thinning.check(server.query('SELECT * FROM "minutes"."position"'), minute)
 
 
 @pytest.mark.needs("influx2")

@@ -192,6 +192,14 @@ def test_a_report_without_a_position_has_no_coordinates_and_our_time() -> None:
     assert "unit" not in read.tags
 
 
+def test_the_last_known_place_is_not_told_as_one_of_now() -> None:
+    report = fix(
+        1, fix_valid=False, battery_pct=60, altitude_m=9.0, course_deg=90.0, accuracy_m=5.0
+    )
+    fields = parse(line_of(report) or "").fields
+    assert fields.keys() == {"fix_valid", "satellites", "battery_pct", "event_id", "delay_s"}
+
+
 def test_two_emergencies_of_one_frame_are_two_points_and_one_stays_one() -> None:
     alarm, man_down = raised(1), raised(1, "second", kind="man_down")
     points = {
