@@ -17,10 +17,10 @@ from gateway.settings import OutboxSettings
 from tests.bench.bench_throughput import ceiling, stored_messages
 from tests.bench.children import Child
 from tests.bench.figures import Figure, Say
-from tests.bench.site import TEAMS, UNITS, write_settings
+from tests.bench.site import TEAMS, UNITS, series_here, write_settings
 from tests.bench.terminals import phone_of
 from tests.bench.watchers import Buttons, Percentiles, Subscriber, percentiles
-from tests.support.influxdb import InfluxDb
+from tests.support.influxdb import InfluxServer
 from tests.support.mosquitto import Mosquitto
 from tests.support.ports import free_port
 
@@ -42,45 +42,48 @@ LIMIT_S = 600.0
 def run(say: Say, *, runs: int, quick: bool) -> list[Figure]:
     """How fast each sink catches up, and the alarms' p99 while they do."""
     rows = QUICK_ROWS if quick else ROWS
-    rates = {
-        sink: Figure(
-            name=f"{rows:,} fixes into {sink}, both at once",
-            unit="fixes/s",
-            goal=GOAL_A_SECOND,
-            ceiling_is="MQTT client alone" if sink == "mqtt" else "",
+    figures: list[Figure] = []
+    for name, version in series_here().items():
+        rates = {
+            sink: Figure(
+                name=f"{rows:,} fixes into {place}, both at once",
+                unit="fixes/s",
+                goal=GOAL_A_SECOND,
+                ceiling_is="MQTT client alone" if sink == "mqtt" else "",
+            )
+            for sink, place in (("mqtt", f"MQTT beside {name}"), ("influx", name))
+        }
+        alarms = Figure(
+            name=f"a new emergency to the subscriber meanwhile, p99 ({name})",
+            unit="ms",
+            better="lower",
+            goal=ALARM_GOAL_MS,
         )
-        for sink in ("mqtt", "influx")
-    }
-    alarms = Figure(
-        name="a new emergency to the subscriber meanwhile, p99",
-        unit="ms",
-        better="lower",
-        goal=ALARM_GOAL_MS,
-    )
-    for turn in range(runs):
-        took, found, top = drain(rows)
-        for sink, seconds in took.items():
-            rates[sink].add(rows / seconds, top if sink == "mqtt" else None)
-        alarms.add(found.p99)
-        say(
-            f"run {turn + 1}: "
-            + ", ".join(f"{sink} {seconds:.0f} s" for sink, seconds in took.items())
-            + f"; alarms {found.p50:.0f}, {found.p99:.0f} ms"
-        )
-    return [*rates.values(), alarms]
+        for turn in range(runs):
+            took, found, top = drain(rows, version)
+            for sink, seconds in took.items():
+                rates[sink].add(rows / seconds, top if sink == "mqtt" else None)
+            alarms.add(found.p99)
+            say(
+                f"{name}, run {turn + 1}: "
+                + ", ".join(f"{sink} {seconds:.0f} s" for sink, seconds in took.items())
+                + f"; alarms {found.p50:.0f}, {found.p99:.0f} ms"
+            )
+        figures += [*rates.values(), alarms]
+    return figures
 
 
-def drain(rows: int) -> tuple[dict[str, float], Percentiles, float]:
+def drain(rows: int, version: type[InfluxServer]) -> tuple[dict[str, float], Percentiles, float]:
     """Seconds until each sink has caught up, the alarms' percentiles, the client alone."""
     with (
         tempfile.TemporaryDirectory() as name,
         Mosquitto(Path(name)) as broker,
-        InfluxDb(Path(name)) as influx,
+        version(Path(name)) as influx,
     ):
         folder, port = Path(name), free_port()
-        influx.query("CREATE DATABASE pdt")
+        influx.create()
         asyncio.run(fill(folder / "var", rows))
-        settings = write_settings(folder, listen=port, broker=broker.port, influx=influx.port)
+        settings = write_settings(folder, listen=port, broker=broker.port, influx=influx)
         with (
             Subscriber(broker.port) as subscriber,
             Child("gateway_child", str(settings), log=folder / "log") as gateway,

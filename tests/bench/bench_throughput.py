@@ -20,7 +20,7 @@ from gateway.sinks.mqtt_client import Message, MqttClient, MqttOptions
 from tests.bench.children import Child
 from tests.bench.figures import Figure, Say
 from tests.bench.site import write_settings
-from tests.support.influxdb import InfluxDb
+from tests.support.influxdb import InfluxServer
 from tests.support.mosquitto import Mosquitto
 from tests.support.ports import free_port
 
@@ -55,7 +55,7 @@ def measure(
     folder: Path,
     *,
     broker: Mosquitto | None = None,
-    influx: InfluxDb | None = None,
+    influx: InfluxServer | None = None,
     without: str = "",
     seconds: float,
 ) -> Measured:
@@ -65,7 +65,7 @@ def measure(
         folder,
         listen=port,
         broker=broker.port if broker else None,
-        influx=influx.port if influx else None,
+        influx=influx,
     )
     log = folder / "log"
     with (

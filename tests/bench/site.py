@@ -3,9 +3,17 @@
 from pathlib import Path
 
 from tests.bench.terminals import phone_of
+from tests.conftest import find_tool
+from tests.support.influxdb import InfluxDb, InfluxDb2, InfluxServer
 
 TEAMS = 20
 UNITS = 500
+SERIES: dict[str, type[InfluxServer]] = {"InfluxDB 1.6": InfluxDb, "InfluxDB 2.7": InfluxDb2}
+
+
+def series_here() -> dict[str, type[InfluxServer]]:
+    """The versions of InfluxDB that this machine has, by name."""
+    return {name: kind for name, kind in SERIES.items() if find_tool(kind.program)}
 
 
 def write_units(folder: Path, count: int) -> None:
@@ -24,11 +32,11 @@ def write_settings(
     *,
     listen: int,
     broker: int | None = None,
-    influx: int | None = None,
+    influx: InfluxServer | None = None,
     desk: int | None = None,
     units: int = UNITS,
 ) -> Path:
-    """``settings.toml`` beside ``units.toml``; ``broker``, ``influx`` and ``desk`` are ports."""
+    """``settings.toml`` beside ``units.toml``; ``broker`` and ``desk`` are ports."""
     write_units(folder, units)
     file = folder / "settings.toml"
     file.write_text(
@@ -47,9 +55,7 @@ enabled = {str(broker is not None).lower()}
 port = {broker or 1883}
 fix_qos = 1
 [influx]
-enabled = {str(influx is not None).lower()}
-api = "1"
-url = "http://127.0.0.1:{influx or 8086}"
+{influx.settings_text if influx else ""}
 [[link]]
 id = "terminals"
 driver = "jt808"

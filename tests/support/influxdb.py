@@ -1,5 +1,6 @@
 """A real InfluxDB, 1.x or 2.x, with its own folder and ports on loopback."""
 
+import json
 import signal
 import subprocess
 from abc import ABC, abstractmethod
@@ -59,6 +60,11 @@ class InfluxServer(ABC):
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """Table ``influx`` of a gateway that writes to it."""
+
+    @property
+    def settings_text(self) -> str:
+        """The same, below the head of the table."""
+        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in self.settings.items())
 
     @abstractmethod
     def create(self, *places: str) -> None:

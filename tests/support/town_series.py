@@ -5,7 +5,6 @@ an unplugged link, frames that are refused.
 """
 
 import asyncio
-import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,11 +43,10 @@ def town_series(folder: Path, version: type[InfluxServer]) -> Iterator[InfluxSer
     """The filled database, while the block lasts."""
     with version(folder / "influxdb") as database:
         database.create()
-        settings = {**database.settings, "batch_every_s": 0.2}
-        table = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+        table = f"\n[influx]\n{database.settings_text}batch_every_s = 0.2\n"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(influx, "FIGURES_EVERY_S", 1.0)
-            asyncio.run(_play(folder / "town", f"\n[influx]\n{table}"))
+            asyncio.run(_play(folder / "town", table))
         yield database
 
 
