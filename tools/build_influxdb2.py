@@ -43,7 +43,12 @@ INFLUX = Source(  # the one that the server's own source names
 )
 FLUX = "github.com/influxdata/flux"
 TAGS = "sqlite_foreign_keys,sqlite_json,noasm"
-NEEDED = {"go": "golang-go", "cargo": "cargo", "gcc": "gcc"}  # program: Debian package
+NEEDED = {  # how each compiler says that it works: where to get it
+    ("go", "version"): "Go 1.23 or newer",
+    ("cargo", "--version"): "Rust, with cargo",
+    ("gcc", "--version"): "gcc",
+}
+FETCH_TRIES = 3
 STEP_TIMEOUT_S = 1800  # a slow line and one slow core; a hanging step must not hang the set-up
 CANNOT_RUN = 3
 
@@ -64,10 +69,9 @@ def main() -> int:
     """Build, unless it is there."""
     if is_current():
         return 0
-    missing = [program for program in NEEDED if shutil.which(program) is None]
-    if missing:
-        packages = " ".join(NEEDED[program] for program in missing)
-        say(f"{', '.join(missing)} missing (apt-get install {packages})")
+    lacking = missing()
+    if lacking:
+        say(f"a machine without {' and '.join(lacking)} cannot build InfluxDB {INFLUXD.version}")
         return CANNOT_RUN
     started = time.monotonic()
     say(f"building InfluxDB {INFLUXD.version} from source, some minutes, once")
@@ -78,6 +82,18 @@ def main() -> int:
         return CANNOT_RUN
     say(f"InfluxDB {INFLUXD.version} is built ({time.monotonic() - started:.0f} s)")
     return 0
+
+
+def missing() -> list[str]:
+    """The compilers that are not here, or do not work."""
+
+    def works(command: tuple[str, ...]) -> bool:
+        try:
+            return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        except OSError:
+            return False
+
+    return [name for command, name in NEEDED.items() if not works(command)]
 
 
 def is_current() -> bool:
@@ -93,7 +109,7 @@ def build() -> None:
     """Fetch, build Flux as a library, the server with it, and its client; raises BuildError."""
     HOME.mkdir(parents=True, exist_ok=True)
     server, client = fetched(INFLUXD), fetched(INFLUX)
-    run(["go", "mod", "download", FLUX], server)
+    fetch(["go", "mod", "download", FLUX], server)
     flux = Path(json.loads(run(["go", "list", "-m", "-json", FLUX], server))["Dir"]) / "libflux"
     library = flux_library(flux / "Cargo.toml")
     pkg_config = HOME / "pkg-config"
@@ -108,18 +124,17 @@ def build() -> None:
 
 def fetched(source: Source) -> Path:
     """The folder with a module's files; raises BuildError where they are not those expected."""
-    found: dict[str, Any] = json.loads(
-        run(["go", "mod", "download", "-json", f"{source.name}@{source.version}"], HOME)
-    )
+    asked = ["go", "mod", "download", "-json", f"{source.name}@{source.version}"]
+    found: dict[str, Any] = json.loads(fetch(asked, HOME))
     if found["Sum"] != source.sum:
         raise BuildError(f"{source.name} {source.version} is not the source expected")
     return Path(found["Dir"])
 
 
 def go_build(folder: Path, package: str, program: Path, *more: str, **environment: str) -> None:
-    """Build one program of a module; raises BuildError."""
+    """Build one program of a module, fetching what it needs; raises BuildError."""
     words = ["go", "build", "-buildvcs=false", "-tags", TAGS, *more, "-o", str(program), package]
-    run(words, folder, **environment)
+    fetch(words, folder, **environment)
 
 
 def flux_library(manifest: Path) -> Path:
@@ -127,11 +142,13 @@ def flux_library(manifest: Path) -> Path:
 
     Flux names an older Rust; to a newer one some of its lines are worth a warning, no more.
     """
-    target = HOME / "target"
+    target, rust = HOME / "target", usual_rust()
+    source = ["--quiet", "--locked", "--manifest-path", str(manifest)]
+    fetch(["cargo", "fetch", *source], HOME, **rust)
     run(
-        ["cargo", "build", "--quiet", "--release", "--locked", "--package", "flux",
-         "--manifest-path", str(manifest)],
-        HOME, CARGO_TARGET_DIR=str(target), RUSTFLAGS="--cap-lints warn", **usual_rust(),
+        ["cargo", "build", *source, "--release", "--package", "flux"],
+        HOME, CARGO_TARGET_DIR=str(target), RUSTFLAGS="--cap-lints warn",
+        CARGO_PROFILE_RELEASE_LTO="off", **rust,  # sooner built, and fast enough here
     )  # fmt: skip
     return target / "release"
 
@@ -142,6 +159,16 @@ def usual_rust() -> dict[str, str]:
         return {}
     usual = run(["rustup", "show", "active-toolchain"], HOME).split()
     return {"RUSTUP_TOOLCHAIN": usual[0]} if usual else {}
+
+
+def fetch(command: list[str], folder: Path, **environment: str) -> str:
+    """A step over the network, tried again; what has arrived stays."""
+    for _ in range(FETCH_TRIES - 1):
+        try:
+            return run(command, folder, **environment)
+        except BuildError as error:
+            say(f"once more: {str(error).splitlines()[0]}")
+    return run(command, folder, **environment)
 
 
 def run(command: list[str], folder: Path, **environment: str) -> str:
