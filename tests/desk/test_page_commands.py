@@ -12,7 +12,7 @@ pytestmark = pytest.mark.needs("chromium")
 
 
 def card(desk: FakeDesk, page: Page, *, key: str = "u-9", **facts: object) -> Locator:
-    """The open card of a unit whose driver knows all three."""
+    """The open card of a unit whose driver knows all of them."""
     desk.put_unit(
         unit_id=key, unit_name="机动09", radio_id="pdt:80020209", driver="hytera_hrnp", **facts
     )
@@ -21,7 +21,7 @@ def card(desk: FakeDesk, page: Page, *, key: str = "u-9", **facts: object) -> Lo
 
 
 def switched_on(desk: FakeDesk, open_page: Open, *roles: str) -> Page:
-    desk.possible = {"hytera_hrnp": ["locate", "check", "text", "emergency_stop"]}
+    desk.possible = {"hytera_hrnp": ["locate", "check", "text", "track", "emergency_stop"]}
     desk.roles = list(roles)
     page = open_page(fresh=True)
     page.locator("[data-state=live]").wait_for()
@@ -31,7 +31,9 @@ def switched_on(desk: FakeDesk, open_page: Open, *roles: str) -> Page:
 def test_a_unit_is_located_and_the_outcome_is_shown(desk: FakeDesk, open_page: Open) -> None:
     page = switched_on(desk, open_page, "dispatcher")
     shown = card(desk, page)
-    expect(shown.locator(".buttons button")).to_have_text(["定位一次", "发短信", "呼叫检查"])
+    expect(shown.locator(".buttons button")).to_have_text(
+        ["定位一次", "连续定位", "发短信", "呼叫检查"]
+    )
     shown.get_by_text("定位一次").click()
     outcome = shown.locator(".outcome")
     expect(outcome).to_contain_text("等待电台上线")
@@ -57,6 +59,21 @@ def test_a_text_is_written_and_sent(desk: FakeDesk, open_page: Open) -> None:
     expect(shown.locator(".outcome")).to_contain_text("未执行 · <img src=x")
 
 
+def test_a_track_is_chosen_and_started(desk: FakeDesk, open_page: Open) -> None:
+    page = switched_on(desk, open_page, "dispatcher")
+    shown = card(desk, page)
+    shown.get_by_role("button", name="连续定位").click()
+    assert not desk.posts, "nothing is asked before it is said how often and for how long"
+    shown.get_by_label("间隔").select_option(label="每 10 秒")
+    shown.get_by_label("时长").select_option(label="持续 5 分钟")
+    shown.get_by_role("button", name="开始").click()
+    expect(shown.locator("form")).to_have_count(0)
+    assert desk.posts[-1] == ("/api/units/u-9/track", {"every_s": 10, "for_s": 300})
+    shown.get_by_role("button", name="连续定位").click()
+    shown.get_by_role("button", name="发短信").click()
+    expect(shown.locator("form")).to_have_count(1)
+
+
 def test_a_refusal_is_shown_and_nothing_written_is_lost(desk: FakeDesk, open_page: Open) -> None:
     page = switched_on(desk, open_page, "dispatcher")
     shown = card(desk, page)
@@ -79,7 +96,7 @@ def test_there_is_no_button_for_what_cannot_be_done(desk: FakeDesk, open_page: O
 
 @pytest.mark.parametrize(
     ("role", "is_test", "buttons"),
-    [("technician", False, 0), ("technician", True, 3), ("viewer", True, 0), ("admin", True, 0)],
+    [("technician", False, 0), ("technician", True, 4), ("viewer", True, 0), ("admin", True, 0)],
 )
 def test_who_has_buttons(
     desk: FakeDesk, open_page: Open, role: str, *, is_test: bool, buttons: int

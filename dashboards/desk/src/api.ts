@@ -91,6 +91,9 @@ export interface Command {
   why?: string;
 }
 
+/** What a command says beside its verb. */
+export type Asked = Record<string, never> | { body: string } | { every_s: number; for_s: number };
+
 /** By driver: the commands that are switched on and known to it. */
 export type Possible = Record<string, CommandVerb[]>;
 
@@ -248,12 +251,8 @@ export const api = {
       note ? { verdict, note } : { verdict },
       me.csrf_token,
     ),
-  command: (me: SignedIn, key: string, verb: CommandVerb, body: string) =>
-    post<Command>(
-      `/api/units/${encodeURIComponent(key)}/${verb}`,
-      verb === "text" ? { body } : {},
-      me.csrf_token,
-    ),
+  command: (me: SignedIn, key: string, verb: CommandVerb, asked: Asked) =>
+    post<Command>(`/api/units/${encodeURIComponent(key)}/${verb}`, asked, me.csrf_token),
   /** Where a unit or a radio has been since `from`. */
   track: (who: string, from: Instant) => {
     const name = encodeURIComponent(who).replaceAll("%3A", ":");

@@ -3,6 +3,7 @@
 import {
   ApiError,
   api,
+  type Asked,
   type CommandVerb,
   type Emergency,
   type Me,
@@ -137,8 +138,8 @@ export class Desk {
   }
 
   /** Ask a radio for something; throws the gateway's refusal. */
-  async command(unit: Unit, verb: CommandVerb, body: string): Promise<void> {
-    if (this.me) this.board.putCommand(await api.command(this.me, keyOf(unit), verb, body));
+  async command(unit: Unit, verb: CommandVerb, asked: Asked): Promise<void> {
+    if (this.me) this.board.putCommand(await api.command(this.me, keyOf(unit), verb, asked));
   }
 
   goTo(emergency: Emergency): void {
