@@ -186,9 +186,9 @@ class _Host:
         link = self._link
         return _Ear(self._catalog.codec(link.driver, link.options, link.id), peer, self.counts)
 
-    def dropped(self, reason: str) -> None:
+    def dropped(self, reason: str, count: int = 1) -> None:
         """Something was thrown away."""
-        self.counts[f"dropped: {reason}"] += 1
+        self.counts[f"dropped: {reason}"] += count
 
     def stranger(self, name: str, data: bytes) -> None:
         """A datagram of somebody who may not speak here."""

@@ -87,9 +87,9 @@ class _Host:
         self._tell(f"peer {peer.name}")
         return _Talker(self._new_codec(peer.name), peer, self)
 
-    def dropped(self, reason: str) -> None:
+    def dropped(self, reason: str, count: int = 1) -> None:
         """Something was thrown away."""
-        self._tell(f"dropped: {reason}")
+        self._tell(f"dropped: {reason}" + (f" ({count})" if count > 1 else ""))
 
     def stranger(self, name: str, data: bytes) -> None:
         """A datagram of somebody who may not speak here."""

@@ -51,7 +51,7 @@ class LinkHost(Protocol):
         """A peer is there: get its handler, or None when it is not wanted (over a limit)."""
         ...
 
-    def dropped(self, reason: str) -> None:
+    def dropped(self, reason: str, count: int = 1) -> None:
         """Bytes or a connection were thrown away before a session saw them: count it."""
         ...
 

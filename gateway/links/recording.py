@@ -185,10 +185,10 @@ class RecordingHost:
             return None
         return _RecordingHandler(self._recorder, peer.name, handler)
 
-    def dropped(self, reason: str) -> None:
+    def dropped(self, reason: str, count: int = 1) -> None:
         """Something was thrown away before anybody saw it."""
         if self._inner is not None:
-            self._inner.dropped(reason)
+            self._inner.dropped(reason, count)
 
     def stranger(self, name: str, data: bytes) -> None:
         """A datagram of somebody who may not speak here; it is not recorded."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+import struct
 from collections.abc import Sequence
 from typing import NoReturn, Protocol, cast
 
@@ -17,6 +18,8 @@ RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024  # a town's registrations after a power c
 UNSENT_BYTES = 256 * 1024
 DATAGRAM_BYTES = 8 * 1024  # at least so much is taken, whatever the driver's largest frame
 LOOKS_PER_IDLE = 4  # how often in peer_idle_s idle peers are looked for
+COUNT_EVERY_S = 5.0  # how often the system is asked what it threw away
+SO_MEMINFO, MEMINFO = 55, struct.Struct("9I")  # Linux: nine counts of a socket, the last is drops
 
 Address = tuple[str, int] | tuple[str, int, int, int]
 
@@ -126,8 +129,10 @@ class UdpLink:
         """Forget idle peers until the socket is gone."""
         async with asyncio.TaskGroup() as group:
             sweep = group.create_task(self._sweep(wire), name=f"idle peers of {self.place}")
+            count = group.create_task(self._count(wire), name=f"lost datagrams of {self.place}")
             why = await wire.over()
             sweep.cancel()
+            count.cancel()
         return why
 
     async def _sweep(self, wire: "_Wire") -> None:
@@ -135,6 +140,11 @@ class UdpLink:
             await self._clock.sleep(self._peer_idle_s / LOOKS_PER_IDLE)
             if self._remote is None:
                 wire.forget_idle(self._clock.monotonic() - self._peer_idle_s)
+
+    async def _count(self, wire: "_Wire") -> None:
+        while True:
+            await self._clock.sleep(COUNT_EVERY_S)
+            wire.count_overflow()
 
     async def _open(self) -> tuple[socket.socket, Address | None]:
         here = await self._resolve(self._host, self._port, socket.AF_UNSPEC)
@@ -175,12 +185,24 @@ def _raise_receive_buffer(sock: socket.socket) -> None:
             sock.setsockopt(socket.SOL_SOCKET, option, RECEIVE_BUFFER_BYTES)
 
 
+def _overflowed(sock: socket.socket) -> int:
+    """Datagrams that the system threw away so far, modulo 2^32; 0 where it does not tell."""
+    try:
+        counts = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, MEMINFO.size)
+        dropped: int = MEMINFO.unpack(counts)[-1]
+    except (OSError, struct.error):
+        return 0
+    return dropped
+
+
 class _Transport(Protocol):
     """What the event loop's datagram transport can do, of which the types know only a part."""
 
     def sendto(self, data: bytes, addr: Address) -> None: ...
 
     def get_write_buffer_size(self) -> int: ...
+
+    def get_extra_info(self, name: str) -> socket.socket: ...
 
     def abort(self) -> None: ...
 
@@ -198,6 +220,7 @@ class _Wire(asyncio.DatagramProtocol):
         self._clock = clock
         self._transport: _Transport | None = None
         self._is_pinned = False
+        self._overflowed = 0
         self._peers: dict[Address, tuple[UdpPeer, PeerHandler]] = {}
         self._leaving: list[tuple[UdpPeer, PeerHandler]] = []
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -230,8 +253,18 @@ class _Wire(asyncio.DatagramProtocol):
             if peer.heard_mono < before_mono:
                 self.forget(peer, "idle")
 
+    def count_overflow(self) -> None:
+        """Count the datagrams for which the system had no room, because we did not read in time."""
+        if self._transport is None:
+            return
+        so_far = _overflowed(self._transport.get_extra_info("socket"))
+        if so_far != self._overflowed:
+            self._host.dropped("overflow", (so_far - self._overflowed) % 2**32)
+            self._overflowed = so_far
+
     async def close(self) -> None:
         """Forget everybody and give the socket back."""
+        self.count_overflow()
         for peer, _ in tuple(self._peers.values()):
             self.forget(peer, "stopped")
         self._tell_leaving()

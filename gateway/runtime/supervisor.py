@@ -155,9 +155,9 @@ class LinkRunner:
         name = address_text(place)
         return next((each for each in self._sessions if each.peer_name == name), None)
 
-    def dropped(self, reason: str) -> None:
+    def dropped(self, reason: str, count: int = 1) -> None:
         """Something was thrown away before a session saw it."""
-        self._counters.link_dropped[self.link_id, reason] += 1
+        self._counters.link_dropped[self.link_id, reason] += count
 
     def stranger(self, name: str, data: bytes) -> None:
         """A datagram from an address that is not allowed: only an alarm in it is shown."""

@@ -65,8 +65,8 @@ class TinyHost:
         self.changed.set()
         return ear
 
-    def dropped(self, reason: str) -> None:
-        self.drops[reason] += 1
+    def dropped(self, reason: str, count: int = 1) -> None:
+        self.drops[reason] += count
         self.changed.set()
 
     def stranger(self, name: str, data: bytes) -> None:

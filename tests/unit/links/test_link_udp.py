@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from gateway.addresses import AllowList
 from gateway.clock import Clock, ManualClock, SystemClock
 from gateway.links.base import Peer
-from gateway.links.udp import DATAGRAM_BYTES, UdpLink, UdpPeer
+from gateway.links.udp import COUNT_EVERY_S, DATAGRAM_BYTES, UdpLink, UdpPeer
 from tests.support.links import TinyHost, attempt, running, shout
 
 LOOPBACK = ("127.0.0.0/8",)
@@ -99,6 +100,30 @@ def test_the_number_of_peers_is_bounded() -> None:
                 await host.until(lambda: host.ears and host.ears[0].pieces == [b"first", b"again"])
         assert len(host.ears) == 1
         assert host.drops == {"too_many_peers": 1}
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what it threw away")
+def test_what_the_system_had_no_room_for_is_counted() -> None:
+    sent, size = 4_000, 8_000  # more than any receive buffer that the link asks for
+
+    async def scenario() -> None:
+        clock = ManualClock()
+        link, host = link_at(clock=clock), TinyHost()
+        with radio() as wire:
+            async with running(link, host):
+                wire.setblocking(True)  # noqa: FBT003 - the loop is held up on purpose
+                for _ in range(sent):
+                    wire.sendto(bytes(size), address_of(link))
+                await clock.advance(COUNT_EVERY_S)
+                lost = host.drops["overflow"]
+                assert 0 < lost < sent
+                await host.until(lambda: host.ears and len(host.ears[0].pieces) == sent - lost)
+                for _ in range(sent):
+                    wire.sendto(bytes(size), address_of(link))
+        assert host.drops["overflow"] > lost, "counted at the end, too"
+        assert host.drops.keys() == {"overflow"}
 
     asyncio.run(scenario())
 
