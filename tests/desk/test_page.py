@@ -372,6 +372,21 @@ def test_used_link_falls_back_to_name_and_password(desk: FakeDesk, open_page: Op
     shown(page)
 
 
+def test_what_is_missing_is_said_in_the_language_of_the_page(
+    desk: FakeDesk, open_page: Open
+) -> None:
+    desk.is_signed_in = False
+    page = open_page("/#sign-in=secret-token")
+    problem = page.locator(".problem")
+    page.get_by_role("button", name="进入席位").click()
+    expect(problem).to_have_text("请填写姓名")
+    page.locator("[autocomplete=username]").fill("李明")
+    page.locator("[type=password]").fill("short")
+    page.get_by_role("button", name="进入席位").click()
+    expect(problem).to_contain_text("密码至少 10 个字符")
+    assert [path for path, _ in desk.posts] == ["/api/sign-in/link"], "nothing was tried"
+
+
 def test_ended_session_leads_to_the_sign_in_page(desk: FakeDesk, open_page: Open) -> None:
     page = shown(open_page())
     desk.is_signed_in = False
