@@ -18,7 +18,7 @@ from gateway.model.events import (
     Fix,
     Verdict,
 )
-from gateway.model.identity import EventId, RadioId, UnitId
+from gateway.model.identity import EventId, RadioId, UnitId, derive_event_id
 from gateway.model.quantities import Instant
 
 EmergencyPhase = Literal["open", "taken", "closed"]
@@ -73,6 +73,16 @@ class Emergency(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         It is an entry of its own beside whatever the radio that it names says itself.
         """
         return self.doubt == UNLISTED
+
+
+def ended_id(emergency_id: EventId) -> EventId:
+    """The id of the event by which the radio ends it; there is one at most."""
+    return derive_event_id("ended", emergency_id)
+
+
+def act_id(act: EmergencyTaken | EmergencyClosed) -> EventId:
+    """The id of what a person does at an instant."""
+    return derive_event_id(type(act).__name__, act.emergency_id, act.by, act.received_at)
 
 
 def raised(event: EmergencyRaised) -> Emergency:

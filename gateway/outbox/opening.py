@@ -10,6 +10,7 @@ import structlog
 
 from gateway.clock import Clock
 from gateway.errors import ConfigError, StoreError
+from gateway.model.quantities import Instant
 from gateway.outbox.database import (
     CODE_CORRUPT,
     CODE_INTERRUPTED,
@@ -93,6 +94,7 @@ def replace_damaged(db: Database, path: Path, connect: Connect, clock: Clock, wh
     finally:
         db.close()
     found = scan(aside, clock)
+    _tell_open_ones(found)
     try:
         tables = _begun_anew(path, found, connect, clock)
     except BaseException:
@@ -107,6 +109,18 @@ def replace_damaged(db: Database, path: Path, connect: Connect, clock: Clock, wh
     )
     log.error("outbox_damaged", file=str(path), kept_as=aside.name, rows=rows, why=why)
     return Opened(tables, damage)
+
+
+def _tell_open_ones(found: Found) -> None:
+    """Every sink shall hear of an open emergency; what it has heard before is not told again."""
+    floor = found.floor(Lane.EMERGENCY)
+    found.complete_rows(
+        {
+            own_id: state
+            for own_id, (revision, state) in found.states.items()
+            if not state.is_open or revision <= floor
+        }
+    )
 
 
 def _begun_anew(path: Path, found: Found, connect: Connect, clock: Clock) -> Tables:
@@ -170,7 +184,11 @@ def _take_over_tail(tables: Tables, tail: Found, clock: Clock) -> None:
     SQLite takes the log up to the first frame that does not check and forgets the rest without a
     word. After a power cut that is what was never acknowledged; after damage it may be more.
     """
-    tail.only_after(tables.last_seq_given())
+    last_seq = tables.last_seq_given()
+    tail.only_after(last_seq)
+    if tail.states:
+        known = {state.emergency_id: state for state in tables.recent_emergencies(Instant(0))}
+        tail.complete_rows(known, last_seq)
     rows = sum(map(len, tail.rows.values()))
     if rows or tail.states:
         restore(tail, tables, clock.now())

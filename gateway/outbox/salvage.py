@@ -1,6 +1,7 @@
 """What becomes of a damaged file: moved aside whole, its readable rows taken over by a new one."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from gateway.model.events import (
     EmergencyEnded,
     EmergencyRaised,
     EmergencyTaken,
+    to_json,
 )
 from gateway.model.identity import EventId
 from gateway.model.quantities import Instant
@@ -27,6 +29,7 @@ from gateway.outbox.tables import (
     read_event,
     read_state,
 )
+from gateway.outbox.untold import events_between
 
 SALVAGE_S = 3.0  # the radios are waiting; what is left then stays in the file moved aside
 SUFFIXES = ("-wal", "-shm", "")  # of one database's files
@@ -68,9 +71,24 @@ class Found:
             key = (sink, Lane(lane))
             self.cursors[key] = max(seq, self.cursors.get(key, 0))
 
-    def floor(self) -> int:
-        """Telemetry up to here was delivered to every sink; 0 where that is not known."""
-        return min((seq for (_, lane), seq in self.cursors.items() if lane), default=0)
+    def floor(self, lane: Lane) -> int:
+        """What was delivered of a lane to every sink; 0 where that is not known."""
+        return min((seq for (_, of), seq in self.cursors.items() if of is lane), default=0)
+
+    def complete_rows(self, known: Mapping[EventId, Emergency], last_seq: int = 0) -> None:
+        """Tell the events anew of which only the state is left; ``known`` are states before it.
+
+        They are rows after everything that was found, and after ``last_seq``.
+        """
+        rows = self.rows[Lane.EMERGENCY]
+        told = {row.event.event_id for row in rows.values()}
+        revisions = (revision for revision, _ in self.states.values())
+        seq = max((last_seq, *rows, *self.rows[Lane.TELEMETRY], *revisions))
+        for _, state in sorted(self.states.values(), key=lambda each: each[0]):
+            for event in events_between(known.get(state.emergency_id), state):
+                if event.event_id not in told:
+                    seq += 1
+                    rows[seq] = Row(seq, Lane.EMERGENCY, event, to_json(event))
 
     def only_after(self, seq: int) -> None:
         """Forget what is not newer than ``seq``."""
@@ -91,7 +109,7 @@ def scan(path: Path, clock: Clock, *, only_log: bool = False) -> Found:
             if first is not None and not _is_telemetry(first):
                 for record in pages.records(page):
                     found.take(record)
-        floor = found.floor()
+        floor = found.floor(Lane.TELEMETRY)
         for page in pages.leaves():
             if clock.monotonic() > deadline:
                 found.is_complete = False

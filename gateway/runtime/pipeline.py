@@ -14,6 +14,7 @@ from drivers.api import Report
 from gateway.clock import Clock
 from gateway.errors import ShedError, StoreError, StoreFullError
 from gateway.incidents.book import Change, EmergencyBook
+from gateway.model import emergency as transitions
 from gateway.model.emergency import Emergency
 from gateway.model.events import (
     EMERGENCY_EVENTS,
@@ -240,7 +241,7 @@ class Pipeline:
         emergency_id = change.after.emergency_id
         named = msgspec.structs.replace(
             event,
-            event_id=derive_event_id("ended", emergency_id),
+            event_id=transitions.ended_id(emergency_id),
             emergency_id=emergency_id,
             place=change.after.place,
         )
@@ -326,9 +327,7 @@ class Pipeline:
         if state is not None:
             action = msgspec.structs.replace(
                 action,
-                event_id=derive_event_id(
-                    type(action).__name__, action.emergency_id, action.by, action.received_at
-                ),
+                event_id=transitions.act_id(action),
                 site=self._site,
                 link_id=state.link_id,
                 driver=state.driver,

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
+
 from gateway.clock import SystemClock
 from gateway.errors import StoreError
 from gateway.model.emergency import raised
@@ -53,4 +55,5 @@ async def run(folder: Path, first: int) -> None:
 
 
 if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     asyncio.run(run(Path(sys.argv[1]), int(sys.argv[2])))

@@ -5,17 +5,26 @@ import random
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.clock import ManualClock, SystemClock
 from gateway.errors import StoreError
 from gateway.model import emergency as transitions
-from gateway.model.events import EmergencyTaken
+from gateway.model.emergency import Emergency
+from gateway.model.events import (
+    AnyEvent,
+    EmergencyClosed,
+    EmergencyEnded,
+    EmergencyRaised,
+    EmergencyTaken,
+)
 from gateway.model.identity import EventId
-from gateway.outbox.engine import REPLACE_EVERY_S
+from gateway.outbox.engine import REPLACE_EVERY_S, Engine
 from gateway.outbox.pages import FRAME_HEADER, PAGE, WAL_HEADER
 from gateway.outbox.rows import Lane, Write
 from gateway.outbox.salvage import scan
@@ -183,6 +192,41 @@ def test_the_damaged_file_is_kept_whole_beside_its_log(real: Path, tmp_path: Pat
     assert f"kept as {moved.name}" in note
 
 
+def lose(path: Path, table: str) -> None:
+    """Overwrite a small table."""
+    with sqlite3.connect(path) as db:
+        (root,) = db.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)
+        ).fetchone()
+    db.close()
+    data = bytearray(path.read_bytes())
+    data[(root - 1) * PAGE : root * PAGE] = bytes(PAGE)
+    path.write_bytes(data)
+
+
+def test_open_emergencies_whose_rows_are_lost_are_told_anew(tmp_path: Path) -> None:
+    path = tmp_path / "outbox.db"
+    engine = open_engine(path)
+    delivered, waiting, done = press(1), press(2, radio=2), press(3, radio=3)
+    put_emergency(engine, delivered)
+    engine.save({("desk", Lane.EMERGENCY): engine.last_seq}, ())
+    put_emergency(engine, waiting)
+    for _, event, state in story_of(done):
+        engine.commit(Lane.EMERGENCY, [Write(Lane.EMERGENCY, event, state, no_answer)])
+    engine.close()
+    lose(path, "emergency_rows")
+    engine = open_engine(path)
+    assert engine.damage
+    (row,) = engine.tables.last_rows(Lane.EMERGENCY, 10)
+    assert row.event == waiting
+    assert row.seq > engine.saved_cursor(("desk", Lane.EMERGENCY))
+    assert {state.emergency_id for state in engine.tables.open_emergencies()} == {
+        delivered.event_id,
+        waiting.event_id,
+    }
+    engine.close()
+
+
 def test_open_emergencies_survive_the_loss_of_their_table(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     engine = open_engine(path)
@@ -194,14 +238,7 @@ def test_open_emergencies_survive_the_loss_of_their_table(tmp_path: Path) -> Non
     state = transitions.taken(state, taken)
     engine.commit(Lane.EMERGENCY, [Write(Lane.EMERGENCY, taken, state, no_answer)])
     engine.close()
-    with sqlite3.connect(path) as db:
-        (root,) = db.execute(
-            "SELECT rootpage FROM sqlite_master WHERE name = 'emergencies'"
-        ).fetchone()
-    db.close()
-    data = bytearray(path.read_bytes())
-    data[(root - 1) * PAGE : root * PAGE] = bytes(PAGE)
-    path.write_bytes(data)
+    lose(path, "emergencies")
     engine = open_engine(path)
     assert engine.damage
     assert engine.tables.open_emergencies() == [state]
@@ -238,6 +275,97 @@ def test_rows_in_the_log_behind_a_damaged_spot_are_taken_over(tmp_path: Path) ->
     assert found == [event_id(number) for number in range(10)]
     assert engine.last_seq >= 10
     engine.close()
+
+
+def frames_of(data: bytes) -> range:
+    """Where the frames of a log begin."""
+    return range(WAL_HEADER, len(data), PAGE + FRAME_HEADER)
+
+
+def cut_short(data: bytes) -> Iterator[bytes]:
+    """A commit that was killed after each of its frames."""
+    for end in frames_of(data):
+        yield data[:end]
+
+
+def one_left(data: bytes) -> Iterator[bytes]:
+    """A commit of which a single frame is as it was written."""
+    for kept in frames_of(data):
+        left = bytearray(data)
+        for start in frames_of(data):
+            if start != kept:
+                left[start + FRAME_HEADER : start + FRAME_HEADER + PAGE] = bytes(PAGE)
+        yield bytes(left)
+
+
+def told(engine: Engine) -> set[EventId]:
+    return {row.event.event_id for row in engine.tables.last_rows(Lane.EMERGENCY, 10**6)}
+
+
+@pytest.mark.parametrize("ways", [cut_short, one_left])
+@pytest.mark.parametrize("act", ["raised", "ended", "taken", "closed"])
+def test_whatever_is_left_of_a_commit_a_state_has_its_events(
+    tmp_path: Path, ways: Callable[[bytes], Iterator[bytes]], act: str
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    path = source / "outbox.db"
+    engine = open_engine(path)
+    for number in range(60):  # more than a page of each table, so that their order is any
+        put_emergency(engine, press(number, radio=number))
+    history = story_of(press(100, radio=100))
+    at_act = [name for name, _, _ in history].index(act)
+    for name, event, state in history[: at_act + 1]:
+        if name == act:
+            engine.tables.db.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        engine.commit(Lane.EMERGENCY, [Write(Lane.EMERGENCY, event, state, no_answer)])
+    wal = path.with_name("outbox.db-wal").read_bytes()
+    shutil.copy(path, tmp_path / "base.db")
+    engine.close()
+    for count, log in enumerate(ways(wal)):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        shutil.copy(tmp_path / "base.db", folder / "outbox.db")
+        (folder / "outbox.db-wal").write_bytes(log)
+        engine = open_engine(folder / "outbox.db")
+        events = told(engine)
+        states = engine.tables.recent_emergencies(at(0))
+        for state in states:
+            assert state.emergency_id in events, "the radio's retry would only refresh it"
+        mine = [state for state in states if state.emergency_id == history[0][1].event_id]
+        for _, event, state in history[: at_act + 1]:
+            if mine == [state]:
+                assert event.event_id in events
+        assert events <= {event.event_id for _, event, _ in history} | ISSUED_EARLY
+        engine.close()
+
+
+ISSUED_EARLY = {press(number).event_id for number in range(60)}
+
+
+def story_of(alarm: EmergencyRaised) -> list[tuple[str, AnyEvent, Emergency]]:
+    """An emergency's whole life: what happened, its event, and the state after it."""
+    own_id = alarm.event_id
+    header: dict[str, Any] = {"site": alarm.site, "radio_id": alarm.radio_id}
+    begun = transitions.raised(alarm)
+    end = EmergencyEnded(
+        event_id=transitions.ended_id(own_id), kind="alarm", emergency_id=own_id,
+        received_at=at(101), **header,
+    )  # fmt: skip
+    over = transitions.ended(begun, end)
+    taking = EmergencyTaken(emergency_id=own_id, by="li", received_at=at(102), **header)
+    taking = msgspec.structs.replace(taking, event_id=transitions.act_id(taking))
+    in_hand = transitions.taken(over, taking)
+    closing = EmergencyClosed(
+        emergency_id=own_id, by="li", verdict="true", received_at=at(103), **header
+    )
+    closing = msgspec.structs.replace(closing, event_id=transitions.act_id(closing))
+    return [
+        ("raised", alarm, begun),
+        ("ended", end, over),
+        ("taken", taking, in_hand),
+        ("closed", closing, transitions.closed(in_hand, closing)),
+    ]
 
 
 def test_a_cursor_that_does_not_prove_itself_is_not_believed(tmp_path: Path) -> None:
