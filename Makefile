@@ -6,6 +6,7 @@ D ?=
 MINUTES ?= 1
 SECONDS ?= 0
 SOAK_MINUTES ?= 24
+INFLUXDB ?= 1
 
 .PHONY: help setup servers demo test test-driver check fix bench hil fault soak secrets fuzz lock clean
 
@@ -34,8 +35,8 @@ fuzz: setup ## coverage-guided fuzzing of one driver: make fuzz D=jt808 MINUTES=
 	@.tools/bin/uv pip install --quiet --python $(RUN) --require-hashes --no-deps -r tests/fuzz/requirements.lock
 	$(RUN) -m tests.fuzz.run $(D) --minutes $(MINUTES)
 
-soak: servers ## a day sixty times as fast with a fault a minute: make soak SOAK_MINUTES=24
-	$(PYTEST) tests/fault/test_r23_soak.py -s --minutes $(SOAK_MINUTES)
+soak: servers ## a day sixty times as fast with a fault a minute: make soak SOAK_MINUTES=24 INFLUXDB=1
+	$(PYTEST) tests/fault/test_r23_soak.py -s --minutes $(SOAK_MINUTES) --influxdb $(INFLUXDB)
 
 secrets: ## passwords, tokens and certificates of docker-compose.yml, each site its own
 	@$(PYTHON) tools/make_secrets.py

@@ -38,14 +38,20 @@ REASON_PATTERN = re.compile(r"needs (\S+), which is not installed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--minutes``: how long the soak lasts."""
+    """``--minutes`` and ``--influxdb``: how long the soak lasts, and with which series."""
     parser.addoption("--minutes", type=float, default=2.0, help="length of the soak (R23)")
+    parser.addoption("--influxdb", choices=("1", "2"), default="1", help="the soak's series (R23)")
     parser.addoption("--backlog", type=int, default=360_000, help="fixes that wait (R17)")
 
 
 @pytest.fixture(name="minutes")
 def _minutes(request: pytest.FixtureRequest) -> float:
     return float(request.config.getoption("--minutes"))
+
+
+@pytest.fixture(name="influxdb")
+def _influxdb(request: pytest.FixtureRequest) -> str:
+    return str(request.config.getoption("--influxdb"))
 
 
 def find_tool(tool: str) -> str | None:

@@ -18,8 +18,9 @@ import pytest
 
 from hil_tests.host import until
 from hil_tests.rig.proxy import TcpProxy
+from tests.conftest import find_tool, leave_out
 from tests.support.gateway_process import GatewayProcess
-from tests.support.influxdb import InfluxDb
+from tests.support.influxdb import InfluxDb, InfluxDb2, InfluxServer
 from tests.support.ledger import EPOCH, Ledger, Radio
 from tests.support.mosquitto import Mosquitto
 from tests.support.mqtt_listener import retained
@@ -51,10 +52,7 @@ enabled = true
 port = {mqtt}
 keepalive_s = 5
 [influx]
-enabled = true
-api = "1"
-url = "http://127.0.0.1:{influx}"
-timeout_s = 5.0
+{influx}timeout_s = 5.0
 [[link]]
 id = "terminals"
 driver = "jt808"
@@ -66,12 +64,11 @@ listen = "127.0.0.1:{terminals}"
 class Day:
     """One soak: who takes part, and what was seen."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, version: type[InfluxServer]) -> None:
         self.source = random.Random(seed)
         self.desk_log = folder / "var" / "desk.db"
         self.broker = Mosquitto(folder)
-        (folder / "influx").mkdir()
-        self.database = InfluxDb(folder / "influx")
+        self.database = version(folder / "influx")
         self.page, self.terminals = free_port(), free_port()
         self.to_broker = TcpProxy(("127.0.0.1", self.broker.port), seed=seed)
         self.to_database = TcpProxy(("127.0.0.1", self.database.port), seed=seed)
@@ -92,12 +89,14 @@ class Day:
 
     async def settings(self) -> str:
         """The gateway's, with the proxies' ports."""
+        _, influx = await self.to_database.listen()
+        direct = self.database.settings_text
         return SETTINGS.format(
             keep_s=3600 / FASTER,
             page=self.page,
             terminals=self.terminals,
             mqtt=(await self.to_broker.listen())[1],
-            influx=(await self.to_database.listen())[1],
+            influx=direct.replace(self.database.url, f"http://127.0.0.1:{influx}"),
         )
 
     async def live(self, minutes: float) -> None:
@@ -181,14 +180,17 @@ def median_of(seen: list[Figures], what: Callable[[Figures], float]) -> float:
 
 
 @pytest.mark.fault
-@pytest.mark.needs("mosquitto", "influxd")
+@pytest.mark.needs("mosquitto")
 @pytest.mark.timeout(3600)
 def test_a_day_with_a_fault_a_minute_loses_nothing_and_leaks_nothing(
-    tmp_path: Path, minutes: float
+    tmp_path: Path, minutes: float, influxdb: str
 ) -> None:
+    version: type[InfluxServer] = InfluxDb if influxdb == "1" else InfluxDb2
+    if find_tool(version.program) is None:
+        leave_out(version.program)
     seed = random.SystemRandom().randrange(2**32)
-    print(f"seed {seed}, {minutes:g} minutes, folder {tmp_path}")
-    day = Day(tmp_path, seed)
+    print(f"seed {seed}, {minutes:g} minutes, {version.program}, folder {tmp_path}")
+    day = Day(tmp_path, seed, version)
 
     async def story() -> None:
         gateway = GatewayProcess(tmp_path, await day.settings())
@@ -205,7 +207,7 @@ def test_a_day_with_a_fault_a_minute_loses_nothing_and_leaks_nothing(
             await asyncio.to_thread(gateway.kill)
 
     with day.broker, day.database:
-        day.database.query("CREATE DATABASE pdt")
+        day.database.create()
         asyncio.run(story())
         points = day.database.query("SELECT count(fix_valid) AS n FROM position")[0]["n"]
         raised = day.database.query("SELECT event_id FROM emergency WHERE event = 'raised'")

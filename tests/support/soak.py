@@ -19,7 +19,7 @@ from hil_tests.rig.proxy import (
     Timeout,
     Toxic,
 )
-from tests.support.influxdb import InfluxDb
+from tests.support.influxdb import InfluxServer
 from tests.support.ledger import Ledger, Radio
 from tests.support.mosquitto import Mosquitto
 
@@ -98,7 +98,7 @@ class Faults:
         source: random.Random,
         *,
         broker: Mosquitto,
-        database: InfluxDb,
+        database: InfluxServer,
         to_broker: TcpProxy,
         to_database: TcpProxy,
         to_gateway: TcpProxy,
