@@ -3,7 +3,7 @@
 ``@pytest.mark.needs("mosquitto")`` names programs that a test starts. Where one is missing the test
 is skipped with a reason, and the end of the run says what to install. With ``PDT_NO_SKIPS=1`` (set
 in continuous integration) a missing program is a failure instead; but not one that is built from
-source with compilers that the machine does not have.
+source, where the compilers or the sources are not to be had.
 """
 
 import os
@@ -64,7 +64,7 @@ def leave_out(tool: str) -> NoReturn:
     """Skip, or fail, the test that runs: what it needs is missing."""
     reason = REASON.format(tool=tool)
     is_wanted = os.environ.get("PDT_NO_SKIPS") == "1"
-    if is_wanted and not (tool in BUILT and build_influxdb2.missing()):
+    if is_wanted and not (tool in BUILT and build_influxdb2.what_is_missing()):
         pytest.fail(f"{reason} (PDT_NO_SKIPS=1 makes this a failure)", pytrace=False)
     pytest.skip(reason)
 

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".tools" / "influxdb2"
 SERVER, CLIENT = HOME / "influxd2", HOME / "influx2"
 STAMP = HOME / "built"
+OUT_OF_REACH = HOME / "out-of-reach"  # why the sources could not be fetched, the last time
 
 
 class Source(NamedTuple):
@@ -57,18 +58,27 @@ class BuildError(Exception):
     """The server cannot be built; the text says what would help."""
 
 
+class OutOfReachError(BuildError):
+    """The sources cannot be fetched."""
+
+
 def main() -> int:
     """Build, unless it is there."""
     if is_current():
         return 0
-    lacking = missing()
+    OUT_OF_REACH.unlink(missing_ok=True)
+    lacking = what_is_missing()
     if lacking:
-        say(f"a machine without {' and '.join(lacking)} cannot build InfluxDB {INFLUXD.version}")
+        say(f"InfluxDB {INFLUXD.version} cannot be built without {' and '.join(lacking)}")
         return CANNOT_RUN
     started = time.monotonic()
     say(f"building InfluxDB {INFLUXD.version} from source, some minutes, once")
     try:
         build()
+    except OutOfReachError as error:
+        OUT_OF_REACH.write_text(str(error))
+        say(str(error))
+        return CANNOT_RUN
     except BuildError as error:
         say(str(error))
         return CANNOT_RUN
@@ -76,8 +86,8 @@ def main() -> int:
     return 0
 
 
-def missing() -> list[str]:
-    """The compilers that are not here, or do not work."""
+def what_is_missing() -> list[str]:
+    """What is not to be had here: compilers that do not work, sources that are out of reach."""
 
     def works(command: tuple[str, ...]) -> bool:
         try:
@@ -85,7 +95,8 @@ def missing() -> list[str]:
         except OSError:
             return False
 
-    return [name for command, name in NEEDED.items() if not works(command)]
+    lacking = [name for command, name in NEEDED.items() if not works(command)]
+    return [*lacking, "its sources"] if OUT_OF_REACH.exists() else lacking
 
 
 def is_current() -> bool:
@@ -129,9 +140,10 @@ def fetched(source: Source) -> Path:
 
 
 def go_build(folder: Path, package: str, program: Path, *more: str, **environment: str) -> None:
-    """Build one program of a module, fetching what it needs; raises BuildError."""
+    """Fetch what one program of a module needs, and build it; raises BuildError."""
+    fetch(["go", "list", "-deps", "-tags", TAGS, package], folder)
     words = ["go", "build", "-buildvcs=false", "-tags", TAGS, *more, "-o", str(program), package]
-    fetch(words, folder, **environment)
+    run(words, folder, **environment)
 
 
 def flux_library(manifest: Path) -> Path:
@@ -159,13 +171,15 @@ def usual_rust() -> dict[str, str]:
 
 
 def fetch(command: list[str], folder: Path, **environment: str) -> str:
-    """A step over the network, tried again; what has arrived stays."""
-    for _ in range(FETCH_TRIES - 1):
+    """A step over the network, tried again, what has arrived stays; raises OutOfReachError."""
+    why = ""
+    for _ in range(FETCH_TRIES):
         try:
             return run(command, folder, **environment)
         except BuildError as error:
-            say(f"once more: {str(error).splitlines()[0]}")
-    return run(command, folder, **environment)
+            why = str(error)
+            say(why.splitlines()[0])
+    raise OutOfReachError(why)
 
 
 def run(command: list[str], folder: Path, **environment: str) -> str:
