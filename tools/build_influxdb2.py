@@ -75,11 +75,11 @@ def main() -> int:
     say(f"building InfluxDB {INFLUXD.version} from source, some minutes, once")
     try:
         build()
-    except OutOfReachError as error:
-        OUT_OF_REACH.write_text(str(error))
-        say(str(error))
-        return CANNOT_RUN
     except BuildError as error:
+        if isinstance(error, OutOfReachError):
+            OUT_OF_REACH.write_text(str(error))
+        for program in (SERVER, CLIENT):  # of another version, or one that does not run
+            program.unlink(missing_ok=True)
         say(str(error))
         return CANNOT_RUN
     say(f"InfluxDB {INFLUXD.version} is built ({time.monotonic() - started:.0f} s)")
