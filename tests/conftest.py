@@ -1,4 +1,4 @@
-"""What every test may rely on: the marker ``needs`` and the word about what was left out.
+"""What every test may rely on: the marker ``needs``, nothing left open, a word on what is left out.
 
 ``@pytest.mark.needs("mosquitto")`` names programs that a test starts. Where one is missing the test
 is skipped with a reason, and the end of the run says what to install. With ``PDT_NO_SKIPS=1`` (set
@@ -10,10 +10,13 @@ import os
 import re
 import shutil
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from tests.support.descriptors import left_open, open_descriptors
 from tools import build_influxdb2
 
 # Servers live here, and PATH often ends before.
@@ -35,6 +38,7 @@ BUILT = ("influxd2", "influx2")
 HINTS = dict.fromkeys(BUILT, "make servers, on a machine with Go, Rust's cargo and gcc")
 REASON = "needs {tool}, which is not installed"
 REASON_PATTERN = re.compile(r"needs (\S+), which is not installed")
+OPEN_BEFORE = pytest.StashKey[dict[Path, set[str]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,10 +75,21 @@ def leave_out(tool: str) -> NoReturn:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip, or fail, a test whose programs are missing."""
+    item.session.stash.setdefault(OPEN_BEFORE, {}).setdefault(item.path, open_descriptors())
     for mark in item.iter_markers("needs"):
         for tool in mark.args:
             if find_tool(tool) is None:
                 leave_out(tool)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """A file of tests closes what it opened: see tests/support/descriptors.py."""
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        left = left_open(item.session.stash[OPEN_BEFORE][item.path])
+        if left:
+            pytest.fail(f"{item.path.name} leaves open: {left}", pytrace=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -62,28 +62,40 @@ async def _in_thread(call: Callable[[], object]) -> None:
     """Run ``call`` on a thread and wait for its end; its exception is raised here."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
+    threading.Thread(
+        target=_work, args=(call, loop, done), name="influx write", daemon=True
+    ).start()
+    try:
+        await done
+    finally:
+        # It holds the failure, the failure's traceback this frame and the server's answer: with
+        # the ring closed, a connection would stay until garbage is collected.
+        del done
 
-    def settle(error: BaseException | None) -> None:
-        if done.cancelled():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
 
-    def work() -> None:
-        failure: BaseException | None = None
-        try:
-            call()
-        except BaseException as error:  # noqa: BLE001 - handed to the one who waits
-            failure = error
-        try:
-            loop.call_soon_threadsafe(settle, failure)
-        except RuntimeError:
-            return  # the loop has ended meanwhile: nobody waits
+def _work(
+    call: Callable[[], object], loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]
+) -> None:
+    failure: BaseException | None = None
+    try:
+        call()
+    except BaseException as error:  # noqa: BLE001 - handed to the one who waits
+        failure = error
+    try:
+        loop.call_soon_threadsafe(_settle, done, failure)
+    except RuntimeError:
+        return  # the loop has ended meanwhile: nobody waits
+    finally:
+        del done, failure  # as above
 
-    threading.Thread(target=work, name="influx write", daemon=True).start()
-    await done
+
+def _settle(done: asyncio.Future[None], failure: BaseException | None) -> None:
+    if done.cancelled():
+        return
+    if failure is None:
+        done.set_result(None)
+    else:
+        done.set_exception(failure)
 
 
 def _hints(settings: InfluxSettings) -> dict[int, str]:

@@ -81,6 +81,7 @@ class Subscriber(Heard):
     ) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        self._client.reinitialise()  # closes the pair of sockets that woke its thread
 
 
 class Page(Heard):

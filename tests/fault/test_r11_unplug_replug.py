@@ -19,7 +19,8 @@ from hil_tests.devices.nmea0183 import Nmea0183Device
 from hil_tests.host import Event, GatewayHere
 from hil_tests.rig.attach import PtyWire
 from hil_tests.rig.pty import PtyPort
-from tests.support.links import eventually, open_descriptors
+from tests.support.descriptors import open_descriptors
+from tests.support.links import eventually
 
 PORTS = 5
 CYCLES = 10  # on each port
@@ -101,13 +102,13 @@ def test_fifty_unpluggings_lose_nothing_but_their_seconds(tmp_path: Path) -> Non
             await here.links_are_up(list(map(link_id, range(PORTS))))
             await asyncio.gather(*(port.cycle(0.1) for port in ports))
             await here.links_are_up(list(map(link_id, range(PORTS))))
-            before = (open_descriptors(), len(asyncio.all_tasks()), live_threads())
+            before = (len(open_descriptors()), len(asyncio.all_tasks()), live_threads())
 
             outs_s = [[source.uniform(0, LONGEST_OUT_S) for _ in range(CYCLES)] for _ in ports]
             await asyncio.gather(*map(wear_out, ports, outs_s))
             await here.links_are_up(list(map(link_id, range(PORTS))))
             await eventually(lambda: live_threads() <= before[2])
-            after = (open_descriptors(), len(asyncio.all_tasks()), live_threads())
+            after = (len(open_descriptors()), len(asyncio.all_tasks()), live_threads())
             for task in wires:
                 task.cancel()
         for port in ports:

@@ -131,6 +131,7 @@ class User:
         """Disconnect."""
         self._client.disconnect()
         self._client.loop_stop()
+        self._client.reinitialise()  # closes the pair of sockets that woke its thread
 
     def may_publish(self, topic: str) -> bool:
         """Publish, and whether the broker took it."""

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
 
 from gateway.errors import LinkError
 from gateway.links.base import Link, LinkHost, Peer
@@ -125,8 +124,3 @@ async def eventually(condition: Callable[[], object], within_s: float = 5.0) -> 
 def shout(frames: Sequence[bytes]) -> Callable[[Peer], None]:
     """For ``TinyHost(answer=…)``: say this to every peer on meeting it."""
     return lambda peer: peer.write(frames)
-
-
-def open_descriptors() -> int:
-    """How many descriptors this process has."""
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())

@@ -123,6 +123,7 @@ class Listener:
     ) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        self._client.reinitialise()  # closes the pair of sockets that woke its thread
 
 
 def retained(port: int, *filters: str) -> dict[str, bytes]:

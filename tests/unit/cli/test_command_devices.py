@@ -64,7 +64,8 @@ def wait_for(folder: Path, kind: str, within_s: float = 30.0) -> None:
 
 
 def rows(folder: Path, kind: str) -> list[dict[str, object]]:
-    with sqlite3.connect(f"file:{folder / 'var' / 'desk.db'}?mode=ro", uri=True) as connection:
+    desk_log = f"file:{folder / 'var' / 'desk.db'}?mode=ro"
+    with contextlib.closing(sqlite3.connect(desk_log, uri=True)) as connection:
         found = connection.execute(
             "SELECT payload FROM event WHERE type = ? ORDER BY seq", (kind,)
         ).fetchall()

@@ -16,7 +16,8 @@ from gateway.clock import ManualClock, SystemClock
 from gateway.links.serial import LOOK_S, Port, SerialLink, explain_open
 from gateway.links.stream import TURN_BYTES, WRITE_BYTES
 from hil_tests.rig.pty import PtyPort
-from tests.support.links import TinyHost, attempt, eventually, open_descriptors, running, shout
+from tests.support.descriptors import nothing_left_open
+from tests.support.links import TinyHost, attempt, eventually, running, shout
 
 LINE = b"$GPRMC,,V,,,,,,,,,,N*53\r\n"
 
@@ -65,19 +66,17 @@ def test_what_was_sent_before_opening_is_not_read(tmp_path: Path) -> None:
 def test_unplugging_is_noticed_at_once_and_everything_is_closed(tmp_path: Path) -> None:
     async def scenario() -> None:
         port = port_at(tmp_path / "gps")
-        before = open_descriptors()
         host = TinyHost()
-        async with running(link_to(port.path), host) as task:
-            await host.until(lambda: host.ears)
-            began = asyncio.get_running_loop().time()
-            port.unplug()
-            assert await task == f"serial {port.path}: gone (EIO)"
-            assert asyncio.get_running_loop().time() - began < 1.0
-            assert host.ears[0].losses == ["gone (EIO)"]
-            host.ears[0].peer.write([LINE])
-            host.ears[0].peer.close("too late")
-        # the pty had two descriptors of its own
-        assert open_descriptors() == before - 2
+        with nothing_left_open():
+            async with running(link_to(port.path), host) as task:
+                await host.until(lambda: host.ears)
+                began = asyncio.get_running_loop().time()
+                port.unplug()
+                assert await task == f"serial {port.path}: gone (EIO)"
+                assert asyncio.get_running_loop().time() - began < 1.0
+                assert host.ears[0].losses == ["gone (EIO)"]
+                host.ears[0].peer.write([LINE])
+                host.ears[0].peer.close("too late")
 
     asyncio.run(scenario())
 

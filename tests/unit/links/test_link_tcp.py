@@ -13,7 +13,8 @@ from gateway.addresses import AllowList
 from gateway.links import stream
 from gateway.links.stream import READ_BYTES, TURN_BYTES, WRITE_BYTES, StreamPeer
 from gateway.links.tcp import TcpClientLink, TcpServerLink
-from tests.support.links import Ear, TinyHost, attempt, open_descriptors, running, shout
+from tests.support.descriptors import nothing_left_open
+from tests.support.links import Ear, TinyHost, attempt, running, shout
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
@@ -272,16 +273,14 @@ def test_a_peer_that_does_not_hang_up_in_turn_is_cut_off(monkeypatch: pytest.Mon
 
 def test_stopping_hangs_up_on_everybody_and_leaves_nothing_open() -> None:
     async def scenario() -> None:
-        await asyncio.sleep(0)
-        before = open_descriptors()
         link, host = server(), TinyHost()
         async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(nothing_left_open())
             async with running(link, host):
                 readers = [(await stack.enter_async_context(caller(link)))[0] for _ in range(20)]
                 await host.until(lambda: len(host.ears) == 20)
             assert all([await is_hung_up_on(reader) for reader in readers])
             assert {tuple(ear.losses) for ear in host.ears} == {("stopped",)}
-        assert open_descriptors() == before
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(scenario())

@@ -1,5 +1,6 @@
 """What is accepted when the disk is full, and how it comes back (R4, in small)."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -61,8 +62,11 @@ class Disk:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Disk:
-    return Disk(tmp_path)
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    disk = Disk(tmp_path)
+    yield disk
+    disk.free()
+    disk.engine.close()
 
 
 def telemetry_error(engine: Engine, number: int) -> StoreError | None:
@@ -74,7 +78,6 @@ def test_a_reserve_is_held_from_the_start(tmp_path: Path, disk: Disk) -> None:
     assert disk.reserve.stat().st_size == SMALL.reserve_bytes
     assert disk.reserve.stat().st_blocks * 512 >= SMALL.reserve_bytes
     assert disk.engine.gate.state == "accepting"
-    disk.engine.close()
 
 
 def test_an_emergency_on_a_full_disk_is_stored_with_what_the_reserve_gives(disk: Disk) -> None:

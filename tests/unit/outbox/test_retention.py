@@ -1,5 +1,7 @@
 """What leaves the outbox, when, and what never does."""
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from gateway.outbox.rows import Lane, Write
 from gateway.settings import OutboxSettings
 from tests.support.emergencies import at
 from tests.support.outbox import (
+    SMALL,
     event_id,
     fix,
     ids,
@@ -28,10 +31,24 @@ DAY = 86_400.0
 KEEP = OutboxSettings(reserve_bytes=65536, keep_s=7 * DAY)
 TIGHT = OutboxSettings(reserve_bytes=65536, max_bytes=200_000)
 
+EngineOf = Callable[[OutboxSettings], Engine]
+
 
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock(at(0))
+
+
+@pytest.fixture
+def engine_of(tmp_path: Path, clock: ManualClock) -> Iterator[EngineOf]:
+    with ExitStack() as stack:
+
+        def opened(settings: OutboxSettings) -> Engine:
+            engine = open_engine(tmp_path / "outbox.db", settings, clock=clock)
+            stack.callback(engine.close)
+            return engine
+
+        yield opened
 
 
 def sweep(engine: Engine, sinks: tuple[str, ...] = ("desk", "influx")) -> None:
@@ -50,9 +67,9 @@ def kept(engine: Engine, lane: Lane = Lane.TELEMETRY) -> list[EventId]:
 
 
 def test_a_row_leaves_when_every_durable_sink_has_it_and_its_time_is_over(
-    tmp_path: Path, clock: ManualClock
+    engine_of: EngineOf, clock: ManualClock
 ) -> None:
-    engine = open_engine(tmp_path / "outbox.db", KEEP, clock=clock)
+    engine = engine_of(KEEP)
     old = put(engine, fix(1), fix(2), fix(3))
     clock.step_wall(8 * DAY)
     put(engine, fix(4))
@@ -65,8 +82,10 @@ def test_a_row_leaves_when_every_durable_sink_has_it_and_its_time_is_over(
     assert kept(engine) == [event_id(4)], "delivered, but too young"
 
 
-def test_a_sink_that_is_not_durable_holds_nothing_back(tmp_path: Path, clock: ManualClock) -> None:
-    engine = open_engine(tmp_path / "outbox.db", KEEP, clock=clock)
+def test_a_sink_that_is_not_durable_holds_nothing_back(
+    engine_of: EngineOf, clock: ManualClock
+) -> None:
+    engine = engine_of(KEEP)
     (row,) = put(engine, fix(1))
     clock.step_wall(8 * DAY)
     cursors(engine, desk=row.seq, mirror=0)
@@ -75,9 +94,9 @@ def test_a_sink_that_is_not_durable_holds_nothing_back(tmp_path: Path, clock: Ma
 
 
 def test_delivered_emergency_rows_leave_and_open_states_stay(
-    tmp_path: Path, clock: ManualClock
+    engine_of: EngineOf, clock: ManualClock
 ) -> None:
-    engine = open_engine(tmp_path / "outbox.db", KEEP, clock=clock)
+    engine = engine_of(KEEP)
     put_emergency(engine, press(1))
     clock.step_wall(400 * DAY)
     cursors(engine, desk=engine.last_seq, influx=engine.last_seq)
@@ -87,9 +106,9 @@ def test_delivered_emergency_rows_leave_and_open_states_stay(
 
 
 def test_a_closed_emergency_is_known_for_a_long_time_and_then_forgotten(
-    tmp_path: Path, clock: ManualClock
+    engine_of: EngineOf, clock: ManualClock
 ) -> None:
-    engine = open_engine(tmp_path / "outbox.db", KEEP, clock=clock)
+    engine = engine_of(KEEP)
     put_emergency(engine, press(1))
     closing = EmergencyClosed(
         event_id=event_id(2),
@@ -109,9 +128,9 @@ def test_a_closed_emergency_is_known_for_a_long_time_and_then_forgotten(
 
 
 def test_beyond_the_budget_delivered_rows_leave_first_whatever_their_age(
-    tmp_path: Path, clock: ManualClock
+    engine_of: EngineOf,
 ) -> None:
-    engine = open_engine(tmp_path / "outbox.db", TIGHT, clock=clock)
+    engine = engine_of(TIGHT)
     for start in range(0, 1500, 500):
         put(engine, *(fix(number, radio=number) for number in range(start, start + 500)))
     assert engine.tables.used_bytes() > TIGHT.max_bytes
@@ -123,9 +142,9 @@ def test_beyond_the_budget_delivered_rows_leave_first_whatever_their_age(
 
 
 def test_undelivered_telemetry_is_thinned_to_the_latest_fix_of_each_radio(
-    tmp_path: Path, clock: ManualClock
+    engine_of: EngineOf,
 ) -> None:
-    engine = open_engine(tmp_path / "outbox.db", TIGHT, clock=clock)
+    engine = engine_of(TIGHT)
     text = TextReceived(event_id=event_id(0, "text"), radio_id=fix(0).radio_id, body="hello")
     put(engine, text, fix(0, radio=50), fix(1, radio=50, fix_valid=False))
     for start in range(0, 1500, 500):
@@ -145,10 +164,10 @@ def test_undelivered_telemetry_is_thinned_to_the_latest_fix_of_each_radio(
 
 
 def test_where_thinning_wins_nothing_the_oldest_telemetry_leaves_and_no_emergency(
-    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "DELETE_ROWS", 100)
-    engine = open_engine(tmp_path / "outbox.db", TIGHT, clock=clock)
+    engine = engine_of(TIGHT)
     for number in range(20):
         put_emergency(engine, press(number, radio=number))
     for start in range(0, 1500, 500):
@@ -163,10 +182,10 @@ def test_where_thinning_wins_nothing_the_oldest_telemetry_leaves_and_no_emergenc
 
 
 def test_a_piece_of_retention_is_bounded(
-    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    engine_of: EngineOf, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "DELETE_ROWS", 10)
-    engine = open_engine(tmp_path / "outbox.db", KEEP, clock=clock)
+    engine = engine_of(KEEP)
     put(engine, *(fix(number) for number in range(35)))
     clock.step_wall(8 * DAY)
     cursors(engine, desk=35, influx=35)
@@ -175,10 +194,10 @@ def test_a_piece_of_retention_is_bounded(
 
 
 def test_rows_stamped_by_a_clock_that_was_ahead_still_leave_for_room(
-    tmp_path: Path, clock: ManualClock
+    engine_of: EngineOf, clock: ManualClock
 ) -> None:
     clock.step_wall(20_000 * DAY)
-    engine = open_engine(tmp_path / "outbox.db", TIGHT, clock=clock)
+    engine = engine_of(TIGHT)
     for start in range(0, 1500, 500):
         put(engine, *(fix(number, radio=number) for number in range(start, start + 500)))
     clock.step_wall(-20_000 * DAY)
@@ -188,14 +207,14 @@ def test_rows_stamped_by_a_clock_that_was_ahead_still_leave_for_room(
 
 
 def test_rows_set_aside_are_kept_up_to_a_bound(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gateway.outbox import engine as module  # noqa: PLC0415 - patched below
     from gateway.outbox.tables import SetAside  # noqa: PLC0415
 
     monkeypatch.setattr(module, "SET_ASIDE_KEPT", 5)
     monkeypatch.setattr(module, "SET_ASIDE_WAITING", 20)
-    engine = open_engine(tmp_path / "outbox.db")
+    engine = engine_of(SMALL)
     refused = [SetAside("influx", Lane.TELEMETRY, each, "no", b"{}", at(0)) for each in range(30)]
     engine.save({}, refused)
     assert [row.seq for row in engine.tables.set_aside_rows("influx", 100)] == [19, 18, 17, 16, 15]

@@ -19,7 +19,8 @@ from gateway.model.events import EmergencyKind
 from gateway.runtime.backoff import Backoff
 from hil_tests.rig.attach import PtyWire, TcpClientWire, TcpServerWire, UdpWire, Wire
 from hil_tests.rig.pty import LineNoise, PtyPort
-from tests.support.links import TinyHost, eventually, open_descriptors, running
+from tests.support.descriptors import nothing_left_open
+from tests.support.links import TinyHost, eventually, running
 
 LOOPBACK = AllowList(("127.0.0.0/8",))
 CLOCK = SystemClock()
@@ -91,22 +92,21 @@ async def talk(host: TinyHost) -> None:
 
 def test_unplugging_hangs_up_the_other_end_and_takes_the_path_away(tmp_path: Path) -> None:
     port = PtyPort(tmp_path / "gps")
-    before = open_descriptors()
-    for _ in range(3):
-        port.plug()
-        port.plug()
-        other = os.open(port.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-        port.write(b"\x03\x04\x11\x13\r\n\x7f\xff")  # nothing of it is taken for a command
-        assert os.read(other, 100) == b"\x03\x04\x11\x13\r\n\x7f\xff"
-        assert port.is_plugged
-        port.unplug()
-        port.unplug()
-        assert not port.path.is_symlink()
-        assert os.read(other, 100) == b"", "the end, and for ever"
-        with pytest.raises(OSError, match="Input/output"):
-            os.write(other, b"x")
-        os.close(other)
-    assert open_descriptors() == before
+    with nothing_left_open():
+        for _ in range(3):
+            port.plug()
+            port.plug()
+            other = os.open(port.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+            port.write(b"\x03\x04\x11\x13\r\n\x7f\xff")  # nothing of it is taken for a command
+            assert os.read(other, 100) == b"\x03\x04\x11\x13\r\n\x7f\xff"
+            assert port.is_plugged
+            port.unplug()
+            port.unplug()
+            assert not port.path.is_symlink()
+            assert os.read(other, 100) == b"", "the end, and for ever"
+            with pytest.raises(OSError, match="Input/output"):
+                os.write(other, b"x")
+            os.close(other)
 
 
 def test_what_nobody_reads_is_lost_and_counted(tmp_path: Path) -> None:

@@ -183,22 +183,23 @@ def test_bad_points_are_set_aside_with_the_reason_and_the_others_are_written(
 
 @EACH_VERSION
 def test_points_that_are_too_old_for_the_place_are_set_aside_in_one_request(
-    tmp_path: Path, version: type[InfluxServer]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: type[InfluxServer]
 ) -> None:
     with version(tmp_path) as database:
         now = SystemClock().now()
         set_up(loaded(tmp_path, influx=database.settings), Admin(token=TOKEN))
         sink = sink_to(database)
         requests = 0
-        write = sink._writer.write
+        kind = type(sink._writer)
+        write = kind.write
 
-        async def counted(body: bytes, place: str = "") -> None:
+        async def counted(writer: Any, body: bytes, place: str = "") -> None:
             nonlocal requests
             requests += 1
-            await write(body, place)
+            await write(writer, body, place)
 
         async def scenario() -> None:
-            sink._writer.write = counted  # type: ignore[method-assign] # only counts
+            monkeypatch.setattr(kind, "write", counted)
             old = [fix(1, seq, fix_at=Instant(AT - 10**18)) for seq in range(20)]
             delivery = await sink.deliver([row(seq, each) for seq, each in enumerate(old)])
             assert requests == 1, "all of them were left out: there is nobody to look for"
