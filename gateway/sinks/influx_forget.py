@@ -7,6 +7,7 @@ an emergency counts from the beginning of the minute in which it was raised.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import httpx
@@ -15,7 +16,7 @@ from gateway.errors import SinkError
 from gateway.model.quantities import NS_PER_S, Instant
 from gateway.settings import InfluxSettings, Loaded
 from gateway.sinks.influx_setup import Admin, client_of, version_of
-from gateway.sinks.influx_steps import ALARMS, MINUTES, Step, ask, time_text
+from gateway.sinks.influx_steps import ALARMS, MINUTES, Step, ask, organisation_of, time_text
 from gateway.sinks.line_protocol import LAST_NS
 
 MEASUREMENTS = ("position", "radio_status")
@@ -38,11 +39,15 @@ def forget(loaded: Loaded, admin: Admin, keep_s: Mapping[str, float], now: Insta
     steps = []
     with client_of(settings, admin) as client:
         version = version_of(client, "delete with the server's own means")
-        delete = _delete_v1 if version.startswith("1.") else _delete_v2
+        delete = (
+            partial(_delete_v1, client, settings)
+            if version.startswith("1.")
+            else partial(_delete_v2, client, settings, organisation_of(client, settings))
+        )
         for team, seconds in sorted(keep_s.items()):
             spared = emergencies(client, settings, team, version)
             for span in between(spared, now - round(seconds * NS_PER_S)):
-                delete(client, settings, team, span)
+                delete(team, span)
             detail = f"kept {time_text(seconds)}"
             if spared:
                 detail += f", those of emergencies longer ({len(spared)})"
@@ -101,7 +106,9 @@ def _delete_v1(client: httpx.Client, settings: InfluxSettings, team: str, span: 
         _answer(client, settings, "POST", query)
 
 
-def _delete_v2(client: httpx.Client, settings: InfluxSettings, team: str, span: Span) -> None:
+def _delete_v2(
+    client: httpx.Client, settings: InfluxSettings, org_id: str, team: str, span: Span
+) -> None:
     for bucket in (settings.database, f"{settings.database}/{MINUTES}"):
         for measurement in MEASUREMENTS:
             asked = {
@@ -109,7 +116,7 @@ def _delete_v2(client: httpx.Client, settings: InfluxSettings, team: str, span: 
                 "stop": _text(span.last),
                 "predicate": f'_measurement="{measurement}" AND team="{team}"',
             }
-            params = {"org": settings.org, "bucket": bucket}
+            params = {"orgID": org_id, "bucket": bucket}
             answer = ask(client, "POST", "/api/v2/delete", params=params, json=asked)
             if answer.status_code == httpx.codes.NOT_FOUND:
                 raise SinkError(f"influxdb {settings.url}: there is no bucket {bucket!r}")

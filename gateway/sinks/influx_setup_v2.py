@@ -16,6 +16,7 @@ from gateway.sinks.influx_steps import (
     Step,
     StepState,
     ask,
+    organisation_of,
     time_text,
 )
 
@@ -26,7 +27,7 @@ def set_up_v2(client: httpx.Client, settings: InfluxSettings, *, may_change: boo
     A bucket named ``pdt/alarms`` is retention policy ``alarms`` of database ``pdt`` to InfluxQL.
     """
     database = settings.database
-    org_id = _organisation(client, settings)
+    org_id = organisation_of(client, settings)
     is_v2 = settings.api == "2"  # otherwise alarms_to names the policy
     alarms = settings.alarms_to if is_v2 and settings.alarms_to else f"{database}/{ALARMS}"
     policy = settings.alarms_to if not is_v2 and settings.alarms_to else ALARMS
@@ -56,18 +57,6 @@ def flux_task(database: str) -> str:
         f"    |> filter(fn: (r) => {fields})\n"
         '    |> aggregateWindow(every: 1m, fn: last, timeSrc: "_start", createEmpty: false)\n'
         f"    |> to(bucket: {_text(f'{database}/{MINUTES}')})\n"
-    )
-
-
-def _organisation(client: httpx.Client, settings: InfluxSettings) -> str:
-    answer = ask(client, "GET", "/api/v2/orgs", params={"org": settings.org})
-    found = [] if answer.status_code == httpx.codes.NOT_FOUND else answer.json().get("orgs", [])
-    for org in found:
-        if org["name"] == settings.org or len(found) == 1:
-            return str(org["id"])
-    raise SinkError(
-        f"influxdb {settings.url}: there is no organisation {settings.org!r}, or the token may "
-        "not see it; check influx.org"
     )
 
 

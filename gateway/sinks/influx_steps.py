@@ -6,6 +6,7 @@ import httpx
 import msgspec
 
 from gateway.errors import SinkError
+from gateway.settings import InfluxSettings
 from gateway.sinks.influx_answers import reason_of, unreached
 
 MINUTES = "minutes"
@@ -46,6 +47,22 @@ def ask(client: httpx.Client, method: str, path: str, **parts: Any) -> httpx.Res
         why = reason_of(answer.content, answer.headers)
         raise SinkError(f"{place}: {method} {path}: {answer.status_code}: {why}")
     return answer
+
+
+def organisation_of(client: httpx.Client, settings: InfluxSettings) -> str:
+    """The id of the organisation of the settings; of the only one where they name none.
+
+    Raises SinkError where there is no such one, or none is named and there are several.
+    """
+    answer = ask(client, "GET", "/api/v2/orgs", params={"org": settings.org})
+    found = [] if answer.status_code == httpx.codes.NOT_FOUND else answer.json().get("orgs", [])
+    for org in found:
+        if org["name"] == settings.org or len(found) == 1:
+            return str(org["id"])
+    raise SinkError(
+        f"influxdb {settings.url}: there is no organisation {settings.org!r}, or the token may "
+        "not see it; check influx.org"
+    )
 
 
 def time_text(seconds: float) -> str:

@@ -22,7 +22,7 @@ from gateway.sinks.influx import InfluxSink
 from gateway.sinks.influx_forget import Span, between, forget
 from gateway.sinks.influx_setup import Admin
 from gateway.sinks.line_protocol import line_of
-from tests.support.influxdb import EACH_VERSION, TOKEN, InfluxServer
+from tests.support.influxdb import EACH_VERSION, TOKEN, InfluxDb2, InfluxServer
 from tests.support.sink_rows import closed, fix, loaded, raised, row, unit_view
 from tests.support.victoria_metrics import VictoriaMetrics
 
@@ -159,6 +159,16 @@ def test_a_closing_alone_says_when_the_alarm_was(tmp_path: Path, database: Influ
     write(town, of_watch(BEFORE), of_watch(AMID), of_watch(AFTER), closing(press(PRESS), CLOSE))
     forget(town, ADMIN, KEPT, NOW)
     assert times(database, '"position"') == [AMID]
+
+
+@pytest.mark.needs("influxd2")
+def test_an_organisation_need_not_be_named(tmp_path: Path) -> None:
+    """A gateway that writes to 2.x by the path of 1.x has none in its settings."""
+    with InfluxDb2(tmp_path / "influx") as database:
+        town = town_of(tmp_path, database, api="1", org="", alarms_to="alarms")
+        database.write(f"position,team=watch,unit=u1 lat=23.0 {BEFORE}")
+        forget(town, ADMIN, KEPT, NOW)
+        assert times(database, '"position"') == []
 
 
 @EACH_VERSION
