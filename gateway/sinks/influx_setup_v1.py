@@ -37,16 +37,16 @@ def set_up_v1(client: httpx.Client, settings: InfluxSettings, *, may_change: boo
     database = settings.database
     steps = [_database(client, settings)]
     policies = {policy.name: policy for policy in _policies(client, database)}
-    usual = next((name for name, each in policies.items() if each.is_default), USUAL_POLICY)
-    fixes = settings.retention_policy or usual
+    usual = next((name for name, each in policies.items() if each.is_default), "")
+    fixes = settings.retention_policy or usual or USUAL_POLICY
     for name, keep_s in (
         (fixes, settings.keep_fixes_s),
         (MINUTES, settings.keep_minutes_s),
         (settings.alarms_to or ALARMS, settings.keep_alarms_s),
     ):
-        wanted = Policy(name, round(keep_s), is_default=name == fixes)
         found = policies.get(name)
-        steps.append(_policy(client, database, wanted, found, may_change=may_change))
+        steps.append(_policy(client, database, name, round(keep_s), found, may_change=may_change))
+    steps.append(_default(client, database, fixes, usual, may_change=may_change))
     steps.append(_thinning(client, database, fixes, may_change=may_change))
     return steps
 
@@ -87,23 +87,40 @@ def _policies(client: httpx.Client, database: str) -> list[Policy]:
 def _policy(
     client: httpx.Client,
     database: str,
-    wanted: Policy,
+    name: str,
+    seconds: int,
     found: Policy | None,
     *,
     may_change: bool,
 ) -> Step:
-    what, keep = f"retention policy {wanted.name}", time_text(wanted.seconds)
-    clause = f"{_name(wanted.name)} ON {_name(database)} DURATION {wanted.seconds}s REPLICATION 1"
+    what, keep = f"retention policy {name}", time_text(seconds)
+    clause = f"{_name(name)} ON {_name(database)} DURATION {seconds}s REPLICATION 1"
     if found is None:
         _rows(client, f"CREATE RETENTION POLICY {clause}")
         return Step(what=what, state="made", detail=keep)
-    if found.seconds == wanted.seconds:
+    if found.seconds == seconds:
         return Step(what=what, state="there", detail=keep)
     if not may_change:
         detail = f"{time_text(found.seconds)}, wanted {keep}"
         return Step(what=what, state="differs", detail=detail)
     _rows(client, f"ALTER RETENTION POLICY {clause}")
     return Step(what=what, state="changed", detail=f"{time_text(found.seconds)} to {keep}")
+
+
+def _default(
+    client: httpx.Client, database: str, wanted: str, found: str, *, may_change: bool
+) -> Step:
+    """Queries that name no policy, those of the dashboards, ask the default one."""
+    what = "default retention policy"
+    if found == wanted:
+        return Step(what=what, state="there", detail=wanted)
+    if found and not may_change:
+        detail = f"{found}, wanted {wanted}: dashboards would not see what the gateway writes"
+        return Step(what=what, state="differs", detail=detail)
+    _rows(client, f"ALTER RETENTION POLICY {_name(wanted)} ON {_name(database)} DEFAULT")
+    if not found:
+        return Step(what=what, state="made", detail=wanted)
+    return Step(what=what, state="changed", detail=f"{found} to {wanted}")
 
 
 def _thinning(client: httpx.Client, database: str, fixes: str, *, may_change: bool) -> Step:

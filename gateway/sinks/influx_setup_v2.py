@@ -40,7 +40,8 @@ def set_up_v2(client: httpx.Client, settings: InfluxSettings, *, may_change: boo
     ):
         step, bucket_id = _bucket(client, org_id, bucket, round(keep_s), may_change=may_change)
         steps.append(step)
-        steps.append(_mapping(client, org_id, database, rp, bucket_id, is_default=rp == usual))
+        steps.append(_mapping(client, org_id, database, rp, bucket_id))
+    steps.append(_default(client, org_id, database, usual, may_change=may_change))
     steps.append(_task(client, org_id, database, may_change=may_change))
     return steps
 
@@ -83,10 +84,7 @@ def _bucket(
     return Step(what=what, state="changed", detail=detail), bucket_id
 
 
-def _mapping(
-    client: httpx.Client, org_id: str, database: str, policy: str, bucket_id: str, *,
-    is_default: bool,
-) -> Step:  # fmt: skip
+def _mapping(client: httpx.Client, org_id: str, database: str, policy: str, bucket_id: str) -> Step:
     what = f"InfluxQL name {database}.{policy}"
     found = _listed(client, "/api/v2/dbrps", "content", orgID=org_id, db=database, rp=policy)
     if any(each["bucketID"] == bucket_id for each in found):
@@ -96,10 +94,28 @@ def _mapping(
         "database": database,
         "retention_policy": policy,
         "bucketID": bucket_id,
-        "default": is_default,
     }
     _done(ask(client, "POST", "/api/v2/dbrps", json=asked))
     return Step(what=what, state="made")
+
+
+def _default(
+    client: httpx.Client, org_id: str, database: str, policy: str, *, may_change: bool
+) -> Step:
+    """Queries that name no policy, those of the dashboards, ask the bucket of the default one."""
+    what = f"default InfluxQL name of {database}"
+    names = _listed(client, "/api/v2/dbrps", "content", orgID=org_id, db=database)
+    (wanted,) = (each for each in names if each["retention_policy"] == policy)
+    found = next((each for each in names if each["default"]), None)
+    if found is not None and found["bucketID"] == wanted["bucketID"]:
+        return Step(what=what, state="there", detail=str(found["retention_policy"]))
+    before = found["retention_policy"] if found is not None else "none"
+    if not may_change:
+        detail = f"{before}, wanted {policy}: dashboards would not see what the gateway writes"
+        return Step(what=what, state="differs", detail=detail)
+    path, org = f"/api/v2/dbrps/{wanted['id']}", {"orgID": org_id}
+    _done(ask(client, "PATCH", path, params=org, json={"default": True}))
+    return Step(what=what, state="changed", detail=f"{before} to {policy}")
 
 
 def _task(client: httpx.Client, org_id: str, database: str, *, may_change: bool) -> Step:

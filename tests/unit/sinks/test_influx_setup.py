@@ -51,6 +51,7 @@ def test_a_real_server_gets_its_places_once(tmp_path: Path) -> None:
             "retention policy autogen": "there",
             "retention policy minutes": "made",
             "retention policy alarms": "made",
+            "default retention policy": "there",
             "continuous query pdt_minutes": "made",
         }
         assert durations(database) == {
@@ -76,6 +77,42 @@ def test_what_is_there_is_not_shortened_unless_asked(tmp_path: Path) -> None:
         again = set_up(town, Admin(), may_change=True)
         assert states(again)["retention policy autogen"] == "changed"
         assert durations(database)["autogen"] == "672h0m0s"
+
+
+def default(database: InfluxDb) -> list[str]:
+    return [
+        one["name"] for one in database.query("SHOW RETENTION POLICIES ON pdt") if one["default"]
+    ]
+
+
+@needs_influxd
+def test_a_policy_that_dashboards_do_not_ask_is_told(tmp_path: Path) -> None:
+    with InfluxDb(tmp_path) as database:
+        database.query("CREATE DATABASE pdt")
+        town = settings(tmp_path, database.url, retention_policy="full")
+        for state in ("made", "there"):
+            steps = set_up(town, Admin())
+            assert states(steps)["retention policy full"] == state
+            (told,) = (step for step in steps if step.what == "default retention policy")
+            assert told.state == "differs"
+            assert told.detail.startswith("autogen, wanted full")
+            assert default(database) == ["autogen"]
+        changed = states(set_up(town, Admin(), may_change=True))
+        assert changed["default retention policy"] == "changed"
+        assert default(database) == ["full"]
+        database.write("position lat=1.0", rp="full")
+        assert database.query('SELECT "lat" FROM "position"')
+        assert set(states(set_up(town, Admin())).values()) == {"there"}
+
+
+@needs_influxd
+def test_a_database_without_a_default_policy_gets_one(tmp_path: Path) -> None:
+    with InfluxDb(tmp_path) as database:
+        database.query("CREATE DATABASE pdt")
+        database.query("DROP RETENTION POLICY autogen ON pdt")
+        made = states(set_up(settings(tmp_path, database.url), Admin()))
+        assert made["default retention policy"] == "made"
+        assert default(database) == ["autogen"]
 
 
 @needs_influxd

@@ -119,6 +119,24 @@ def test_another_retention_policy_can_be_the_usual_one(tmp_path: Path, server: I
     assert set(states(set_up(town, ADMIN)).values()) == {"there"}
 
 
+def test_a_bucket_that_dashboards_do_not_ask_is_told(tmp_path: Path, server: InfluxDb2) -> None:
+    org_id = server.ask("GET", "/api/v2/orgs").json()["orgs"][0]["id"]
+    other = server.ask("POST", "/api/v2/buckets", json={"orgID": org_id, "name": "other"}).json()
+    name = {"database": "pdt", "retention_policy": "autogen", "default": True}
+    server.ask("POST", "/api/v2/dbrps", json={**name, "orgID": org_id, "bucketID": other["id"]})
+    town = town_of(tmp_path, server, api="1", retention_policy="full")
+    for _ in range(2):
+        steps = set_up(town, ADMIN)
+        (told,) = (each for each in steps if each.what == "default InfluxQL name of pdt")
+        assert told.state == "differs"
+        assert told.detail.startswith("autogen, wanted full")
+    changed = states(set_up(town, ADMIN, may_change=True))
+    assert changed["default InfluxQL name of pdt"] == "changed"
+    server.write("position lat=1.0", rp="full")
+    assert server.query('SELECT "lat" FROM "position"')
+    assert set(states(set_up(town, ADMIN)).values()) == {"there"}
+
+
 @pytest.mark.parametrize("name", ["town-2", "榕溪", "a b", "back\\slash", "${r}"])
 def test_a_bucket_may_have_any_name(tmp_path: Path, server: InfluxDb2, name: str) -> None:
     town = town_of(tmp_path, server, database=name)
