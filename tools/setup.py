@@ -2,6 +2,7 @@
 
     python3 tools/setup.py             the program: environment, desk page
     python3 tools/setup.py --servers   also the real servers that the tests start (Debian packages)
+    python3 tools/setup.py --uv        only the installer of packages, which `make lock` needs
 
 Only the standard library is used here. Every step is skipped when it is done already.
 """
@@ -19,6 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 TOOLS = ROOT / ".tools"
+UV_HOME = TOOLS / "uv"  # its own: what others keep in .tools stays when it is made anew
+UV = UV_HOME / "bin" / "uv"
 LOCK = ROOT / "requirements.lock"
 GRAFANA_LOCK = ROOT / "tests" / "grafana" / "requirements.lock"
 STAMP = VENV / ".installed"
@@ -40,9 +43,13 @@ def main() -> None:
     """Run the steps that are not done yet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--servers", action="store_true", help="install the tests' real servers")
+    parser.add_argument("--uv", action="store_true", help="install uv alone")
     wanted = parser.parse_args()
     if sys.version_info < (3, 11):  # noqa: UP036 - a fresh machine may have an older one
         sys.exit(f"setup: Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
+    if wanted.uv:
+        installer()
+        return
     environment()
     desk_page()
     if wanted.servers:
@@ -75,29 +82,33 @@ def environment() -> None:
     ).hexdigest()
     if STAMP.exists() and STAMP.read_text() == wanted:
         return
-    uv = TOOLS / "bin" / "uv"
-    if not uv.exists():
-        make_venv(TOOLS)
-        run([TOOLS / "bin" / "python", "-m", "pip", "install", "--quiet", "uv"], "uv is there")
+    installer()
     if not (VENV / "bin" / "python").exists():
         make_venv(VENV)
     python = VENV / "bin" / "python"
     run(
-        [uv, "pip", "sync", "--quiet", "--python", python, "--require-hashes", LOCK],
+        [UV, "pip", "sync", "--quiet", "--python", python, "--require-hashes", LOCK],
         "packages of requirements.lock are installed, hashes checked",
     )
     run(
-        [uv, "pip", "install", "--quiet", "--python", python, "--no-deps",
+        [UV, "pip", "install", "--quiet", "--python", python, "--no-deps",
          "--no-build-isolation", "--editable", "."],
         "pdt-gateway is installed",
     )  # fmt: skip
     # Beside it and not in it: what comes along with this one replaces urllib3 where it is put.
     run(
-        [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "--no-deps",
+        [UV, "pip", "install", "--quiet", "--python", python, "--require-hashes", "--no-deps",
          "--target", TOOLS / "grafana-client", "-r", GRAFANA_LOCK],
         "grafana-client is there for the tests",
     )  # fmt: skip
     STAMP.write_text(wanted)
+
+
+def installer() -> None:
+    """uv, in an environment of its own."""
+    if not UV.exists():
+        make_venv(UV_HOME)
+        run([UV_HOME / "bin" / "python", "-m", "pip", "install", "--quiet", "uv"], "uv is there")
 
 
 def make_venv(place: Path) -> None:
