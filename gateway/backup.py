@@ -248,7 +248,9 @@ def _put(file: Path, archive: tarfile.TarFile, saved: Saved, place: Path) -> Res
 
 
 def _refuse_present(data_dir: Path, files: dict[str, Saved], *, may_replace: bool) -> None:
-    present = [name for name in DATABASES if name in files and (data_dir / name).exists()]
+    present = [
+        part.name for name in DATABASES if name in files for part in _parts(data_dir / name)
+    ]
     if present and not may_replace:
         raise ConfigError(
             f"{data_dir}: has {' and '.join(present)} already; give --replace to move them aside, "
@@ -256,13 +258,20 @@ def _refuse_present(data_dir: Path, files: dict[str, Saved], *, may_replace: boo
         )
 
 
+def _parts(place: Path) -> list[Path]:
+    """A database and the log files beside it, as far as they exist.
+
+    A log whose database is gone counts too: SQLite would play it back over the restored one.
+    """
+    places = (place.with_name(place.name + end) for end in ("-wal", "-shm", ""))
+    return [each for each in places if each.exists()]
+
+
 def _move_aside(place: Path, at: Instant) -> str:
-    """Keep what was there, with the log files that belong to it; "" where nothing was."""
-    if not place.exists():
-        return ""
+    """Keep what was there; gives the names that it has now, "" where nothing was."""
     mark = f"replaced-{at.text().replace(':', '')}"
-    for end in ("-wal", "-shm", ""):
-        found = place.with_name(place.name + end)
-        if found.exists():
-            found.rename(place.with_name(f"{place.name}.{mark}{end}"))
-    return f"{place.name}.{mark}"
+    moved = [
+        part.rename(part.with_name(part.name.replace(place.name, f"{place.name}.{mark}", 1)))
+        for part in _parts(place)
+    ]
+    return ", ".join(part.name for part in moved)

@@ -159,6 +159,32 @@ def test_what_is_there_is_not_overwritten_unless_said_and_then_kept_aside(
     assert config.read_text().endswith("# edited\n"), "settings that are there are kept"
 
 
+def test_a_log_whose_database_is_gone_is_not_played_over_the_restored_one(
+    saved: tuple[Site, Path], tmp_path: Path
+) -> None:
+    _, file = saved
+    config, desk_log = tmp_path / "settings.toml", tmp_path / "var" / "desk.db"
+    assert run("restore", "-c", config, file).returncode == 0
+    saved_bytes = desk_log.read_bytes()
+    wal = desk_log.with_name("desk.db-wal")
+    with closing(sqlite3.connect(desk_log)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("DELETE FROM event")
+        connection.commit()
+        left_over = wal.read_bytes()
+    desk_log.unlink()
+    wal.write_bytes(left_over)
+
+    refused = run("restore", "-c", config, file, "--only", "desk.db")
+    assert (refused.returncode, "desk.db-wal" in refused.stderr) == (2, True), refused.stderr
+    done = run("restore", "-c", config, file, "--only", "desk.db", "--replace")
+    assert done.returncode == 0, done.stderr
+    assert desk_log.read_bytes() == saved_bytes
+    assert not wal.exists()
+    (aside,) = (tmp_path / "var").glob("desk.db.replaced-*-wal")
+    assert aside.read_bytes() == left_over
+
+
 def test_a_running_gateway_is_not_restored_over(saved: tuple[Site, Path], tmp_path: Path) -> None:
     _, file = saved
     config = tmp_path / "gateway.toml"
