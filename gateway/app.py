@@ -35,7 +35,7 @@ from gateway.model.events import CommandVerb
 from gateway.model.identity import EventId
 from gateway.model.quantities import Instant
 from gateway.outbox.dispatcher import Dispatcher
-from gateway.outbox.inspect import Offered, offer_again
+from gateway.outbox.inspect import Offered, offer_again, remembered_emergencies
 from gateway.outbox.rows import Delivery, Row
 from gateway.outbox.store import Outbox
 from gateway.roster.units import Roster, team_keep_s
@@ -458,12 +458,15 @@ async def run_until_signal(served: Gateway, ready: Callable[[Gateway], None]) ->
 def offer_again_to_influx(loaded: Loaded, roster: Roster) -> Offered:
     """Write the rows that the time series refused once more; raises SinkError where it is away.
 
-    What was in an emergency is not known here any more: off duty counts as off duty.
+    What an emergency that the outbox remembers concerned is kept in full, as it was at first.
     """
     from gateway.sinks.influx import InfluxSink  # noqa: PLC0415 - only where it is used
 
     settings = loaded.settings
-    privacy = Privacy(settings.privacy, roster, ZoneInfo(settings.site.zone), lambda *_: False)
+    outbox = loaded.path(settings.site.data_dir) / "outbox.db"
+    book = EmergencyBook(settings.board.same_press_s)
+    book.load(remembered_emergencies(outbox))
+    privacy = Privacy(settings.privacy, roster, ZoneInfo(settings.site.zone), book.was_going_on)
 
     def deliver(rows: Sequence[Row]) -> Delivery:
         async def write() -> Delivery:
@@ -475,7 +478,7 @@ def offer_again_to_influx(loaded: Loaded, roster: Roster) -> Offered:
 
         return asyncio.run(write())
 
-    return offer_again(loaded.path(loaded.settings.site.data_dir) / "outbox.db", "influx", deliver)
+    return offer_again(outbox, "influx", deliver)
 
 
 def make_sign_in_link(config: Path, name: str | None, roles: Sequence[str]) -> str:

@@ -248,9 +248,7 @@ def _put(file: Path, archive: tarfile.TarFile, saved: Saved, place: Path) -> Res
 
 
 def _refuse_present(data_dir: Path, files: dict[str, Saved], *, may_replace: bool) -> None:
-    present = [
-        part.name for name in DATABASES if name in files for part in _parts(data_dir / name)
-    ]
+    present = [part.name for name in DATABASES if name in files for part in _parts(data_dir / name)]
     if present and not may_replace:
         raise ConfigError(
             f"{data_dir}: has {' and '.join(present)} already; give --replace to move them aside, "

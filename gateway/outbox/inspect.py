@@ -8,7 +8,9 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.errors import ConfigError, StoreError
+from gateway.model.emergency import Emergency
 from gateway.model.events import event_from_json
+from gateway.model.quantities import Instant
 from gateway.outbox.database import SqlError, connect, transaction
 from gateway.outbox.rows import Delivery, Lane, Row
 from gateway.outbox.tables import SetAside, Tables
@@ -41,6 +43,12 @@ def refusal_reasons(path: Path) -> list[Reason]:
     """Why rows were refused, and how often; raises ConfigError where there is no outbox."""
     with _tables(path) as tables:
         return [Reason(*found) for found in tables.set_aside_reasons()]
+
+
+def remembered_emergencies(path: Path) -> list[Emergency]:
+    """Every emergency that is not forgotten yet; raises ConfigError where there is no outbox."""
+    with _tables(path) as tables:
+        return tables.recent_emergencies(Instant(0))
 
 
 def offer_again(path: Path, sink: str, deliver: Callable[[Sequence[Row]], Delivery]) -> Offered:

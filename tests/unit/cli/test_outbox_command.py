@@ -16,8 +16,8 @@ from gateway.outbox.rows import Lane
 from gateway.outbox.tables import SetAside, Tables
 from gateway.settings import OutboxSettings
 from tests.support.influxdb import InfluxDb
-from tests.support.outbox import running
-from tests.support.sink_rows import fix
+from tests.support.outbox import open_engine, put_emergency, running
+from tests.support.sink_rows import fix, raised
 
 SETTINGS = """
 [site]
@@ -85,3 +85,43 @@ def test_after_mending_they_are_written_and_no_longer_aside(tmp_path: Path) -> N
         assert done.stdout == "3 rows taken, 0 refused again\n"
         assert len(database.query("SELECT lat FROM position")) == 3
         assert "1 rows set aside" in outbox(tmp_path).stdout
+
+
+PRIVATE = """
+[[privacy]]
+kind = "watch"
+off_duty = "none"
+"""
+UNITS = """
+[[team]]
+id = "watchers"
+name = "守望"
+kind = "watch"
+duty = ["sun 04:00-04:01"]
+[[unit]]
+id = "u7"
+name = "守望7"
+team = "watchers"
+radios = ["pdt:7"]
+"""
+
+
+@pytest.mark.needs("influxd")
+def test_what_an_emergency_concerned_is_written_in_full_off_duty_too(tmp_path: Path) -> None:
+    with InfluxDb(tmp_path) as database:
+        database.query("CREATE DATABASE pdt")
+        asyncio.run(fill(tmp_path, database.url))
+        (tmp_path / "units.toml").write_text(UNITS)
+        settings = SETTINGS.replace('data_dir = "."', 'data_dir = "."\nunits_file = "units.toml"')
+        (tmp_path / "gateway.toml").write_text(settings.format(url=database.url) + PRIVATE)
+        engine = open_engine(tmp_path / "outbox.db")
+        put_emergency(engine, raised(7, team="watchers"))
+        engine.tables.put_set_aside(
+            SetAside("influx", Lane.TELEMETRY, number, "no", to_json(one), Instant(10**18))
+            for number, one in enumerate((fix(7, team="watchers"), fix(8, team="away")))
+        )
+        engine.close()
+        done = outbox(tmp_path, "--sink", "influx", "--offer-again")
+        assert done.stdout == "5 rows taken, 0 refused again\n", done.stderr
+        kept = database.query("SELECT lat, unit FROM position WHERE unit = 'u7'")
+        assert [point["lat"] for point in kept] == [23.02]
