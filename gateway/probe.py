@@ -221,6 +221,10 @@ async def _link(loaded: Loaded, catalog: Catalog, link: AnyLinkSettings, seconds
 
 
 async def _broker(loaded: Loaded) -> Finding:
+    """Sign in as the gateway does, since a broker may make the client id out of the user's name.
+
+    So this is the gateway's session, with the requests that wait in it: none of them is taken.
+    """
     settings = loaded.settings
     topics = Topics(settings.mqtt.base_topic or f"pdt/v1/{settings.site.id}")
     will = Message(topics.gateway_state, b"")  # a polite end, so that nobody hears it

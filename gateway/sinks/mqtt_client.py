@@ -91,7 +91,8 @@ class MqttOptions:
     """How to reach the broker. ``password`` and ``tls`` are asked for at every connect.
 
     ``inflight`` counts unacknowledged publishes; a broker of MQTT 5 may allow fewer. ``protocol``
-    "auto" is 5, and 3.1.1 where the broker does not speak that.
+    "auto" is 5, and 3.1.1 where the broker does not speak that. Without ``inbox`` nothing is taken
+    from the broker: what waits there for this client id goes on waiting.
     """
 
     host: str
@@ -338,6 +339,7 @@ class _Connection:
             client_id=options.client_id,
             clean_session=None if is_5 else False,
             protocol=MQTTProtocolVersion.MQTTv5 if is_5 else MQTTProtocolVersion.MQTTv311,
+            manual_ack=options.inbox is None,
         )
         if options.user:
             client.username_pw_set(options.user, options.password() or None)
@@ -535,4 +537,6 @@ def _start(options: MqttOptions) -> dict[str, Any]:
     properties = Properties(PacketTypes.CONNECT)
     properties.SessionExpiryInterval = SESSION_EXPIRY_S
     properties.MaximumPacketSize = MAX_PACKET_BYTES
+    if options.inbox is None:
+        properties.ReceiveMaximum = 1  # what is sent and not taken comes marked as a repetition
     return {"clean_start": False, "properties": properties}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
+from gateway import probe
 from gateway.clock import SystemClock
 from gateway.errors import NotAllowedError, StoreError
 from gateway.model import emergency as transitions
@@ -399,6 +400,34 @@ def test_a_request_waits_in_the_kept_session_while_the_gateway_is_away(tmp_path:
             here.sink._client.abort("cut by the test")
             await here.ask("check", {"transaction": "meanwhile"})
             assert (await here.response("check"))["transaction"] == "meanwhile"
+
+    asyncio.run(scenario())
+
+
+def test_a_probe_takes_no_request_from_the_session(tmp_path: Path) -> None:
+    """The first was shown to it, and is answered as one that may be done already."""
+
+    async def scenario() -> None:
+        with Mosquitto(tmp_path) as broker, Listener(broker.port, f"{BASE}/#") as listener:
+            town = loaded(tmp_path, mqtt={"port": broker.port, "requests": ALL})
+            answers = Answers()
+
+            def sink() -> MqttSink:
+                clock, pauses = SystemClock(), Backoff(first_s=0.05, most_s=0.2)
+                return MqttSink(town, states=States(), clock=clock, backoff=pauses, answers=answers)
+
+            async with running(sink()):
+                pass  # it has subscribed, and its session is kept
+            for number in (1, 2):
+                body = f'{{"transaction": "t-{number}"}}'.encode()
+                await asyncio.to_thread(listener.publish, f"{BASE}/request/check", body)
+            found = await probe._broker(town)
+            assert not found.is_wrong, found.text
+            async with running(sink()):
+                await eventually(lambda: len(listener.on(f"{BASE}/response/check")) == 2, "both")
+            told = [json.loads(one.payload) for one in listener.on(f"{BASE}/response/check")]
+            assert {one["transaction"] for one in told} == {"t-1", "t-2"}
+            assert len(answers.asked) == 1
 
     asyncio.run(scenario())
 
