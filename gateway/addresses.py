@@ -13,6 +13,12 @@ def address_text(address: tuple[object, ...]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def url_of(host: str, port: int) -> str:
+    """``http://host:port`` as this machine reaches a listener: a wildcard is no address."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - nothing is bound
+    return f"http://{address_text((host, port))}"
+
+
 class AllowList:
     """The networks whose addresses may speak to us. An empty list allows nobody."""
 

@@ -22,6 +22,7 @@ import structlog
 
 import gateway
 from gateway import logs
+from gateway.addresses import url_of
 from gateway.airtime.keeper import Keeper
 from gateway.catalog import Catalog
 from gateway.check import check
@@ -497,4 +498,5 @@ def make_sign_in_link(config: Path, name: str | None, roles: Sequence[str]) -> s
         finally:
             await eventlog.close()
 
-    return f"http://{settings.desk.listen}/#sign-in={asyncio.run(make())}"
+    url = url_of(*parse_address(settings.desk.listen, "desk.listen"))
+    return f"{url}/#sign-in={asyncio.run(make())}"

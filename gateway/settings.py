@@ -20,6 +20,7 @@ from gateway.model.identity import SLUG
 from gateway.model.requests import Verb
 
 MAX_PORT = 65_535
+LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 TeamKind = Literal["stationed", "mobile", "area", "village", "watch", "police", "other"]
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -73,7 +74,7 @@ class TcpServerSettings(LinkSettings, frozen=True, kw_only=True, tag="tcp_server
     """Peers connect to us. Only addresses of the networks in ``allow`` are heard."""
 
     listen: str  # "address:port"
-    allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    allow: tuple[str, ...] = LOOPBACK
     max_peers: Count = 2000
     max_peers_per_address: Count = 2000
 
@@ -83,7 +84,7 @@ class UdpSettings(LinkSettings, frozen=True, kw_only=True, tag="udp"):
 
     listen: str = "127.0.0.1:0"
     remote: str = ""
-    allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    allow: tuple[str, ...] = LOOPBACK
     max_peers: Count = 2000
     peer_idle_s: PositiveS = 600.0  # a source not heard for so long is forgotten
 
@@ -172,6 +173,8 @@ class DeskSettings(Table, frozen=True, kw_only=True):
     history_keep_s: PositiveS = 30 * 86_400.0
     session_s: PositiveS = 12 * 3_600.0
     secure_cookie: bool = False  # true behind TLS
+    trusted_proxies: tuple[str, ...] = LOOPBACK  # whose X-Forwarded-For is believed
+    metrics_allow: tuple[str, ...] = LOOPBACK
 
 
 class BrokerSettings(Table, frozen=True, kw_only=True):
@@ -195,7 +198,7 @@ class NmeaOutSettings(Table, frozen=True, kw_only=True):
 
     unit: str  # unit id, or radio id where there is no unit
     listen: str  # "address:port"; 10110 is the registered port
-    allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    allow: tuple[str, ...] = LOOPBACK
 
 
 class CommandSettings(Table, frozen=True, kw_only=True):
@@ -389,6 +392,8 @@ def _check(settings: Settings, file: Path) -> None:
         ("broker.listen", settings.broker.listen),
     ):
         parse_address(text, f"{file}: {key}")
+    _check_networks(settings.desk.trusted_proxies, f"{file}: desk.trusted_proxies")
+    _check_networks(settings.desk.metrics_allow, f"{file}: desk.metrics_allow")
     longest_s = settings.commands.expire_s + settings.commands.answer_s
     if settings.commands.enabled and longest_s > settings.outbox.keep_s:
         raise ConfigError(

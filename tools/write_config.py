@@ -119,6 +119,7 @@ TEXTS: Mapping[str, str] = {
     "desk.listen": "see docs/operations.md before you open it",
     "desk.history_keep_s": "tracks, events and closed emergencies go after it",
     "desk.session_s": "a person signs in again after it",
+    "desk.metrics_allow": "networks that read /metrics without a login",
     "broker.embedded": "true: the gateway runs it, and [mqtt] uses it",
     "broker.listen": "port 0: a free one",
     "airtime.id": "",

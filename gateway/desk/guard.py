@@ -7,11 +7,12 @@ without an entry in the table does not exist.
 import hmac
 import ipaddress
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from gateway.addresses import AllowList
 from gateway.desk.refusal import RefusedError
 from gateway.eventlog.accounts import Account, Role, WebSession
 from gateway.model.quantities import NS_PER_S, Instant
@@ -19,6 +20,7 @@ from gateway.model.quantities import NS_PER_S, Instant
 ADMIN_IDLE_S = 1800.0  # without a request for so long the admin role sleeps until the next sign-in
 TOUCH_S = 60.0  # how precisely the last request of a session is kept
 HISTORY_TECHNICIAN_S = 3600.0
+MAX_ADDRESS = 64  # of what a proxy calls its peer
 
 COOKIE = "pdt_session"
 SECURE_COOKIE = "__Host-pdt_session"  # with it browsers insist on Secure and no domain
@@ -136,14 +138,36 @@ def is_loopback(address: str) -> bool:
         return False
 
 
-def client_address(peer: str, headers: Mapping[str, str]) -> str:
-    """Where a request comes from; a proxy on this machine is believed about its own peer."""
-    forwarded = headers.get("x-forwarded-for", "")
-    if forwarded and is_loopback(peer):
-        return forwarded.rpartition(",")[2].strip()[:64]
-    return peer
+def client_address(peer: str, forwarded: Sequence[str], proxies: AllowList) -> str:
+    """Where a request comes from: the nearest address that is not a proxy of ours.
+
+    ``forwarded`` are the X-Forwarded-For headers in their order. Each proxy writes its own peer
+    behind what it was sent, so they are read from the end; what a stranger wrote is never reached.
+    """
+    address = peer
+    hops = [_without_port(hop.strip()) for hop in ",".join(forwarded).split(",") if hop.strip()]
+    while proxies.allows(address) and hops:
+        address = hops.pop()
+    return address
 
 
-def is_local(peer: str, headers: Mapping[str, str]) -> bool:
-    """True for a request from this machine that no proxy has passed on."""
-    return is_loopback(peer) and "x-forwarded-for" not in headers and "forwarded" not in headers
+def _without_port(hop: str) -> str:
+    """Some proxies add the port, which is another one each time: guesses would not add up."""
+    if hop.startswith("["):
+        hop = hop[1:].partition("]")[0]
+    elif hop.count(":") == 1:
+        hop = hop.partition(":")[0]
+    return hop[:MAX_ADDRESS]
+
+
+def may_watch(
+    peer: str, headers: Mapping[str, str], address: str, proxies: AllowList, allowed: AllowList
+) -> bool:
+    """True where ``/metrics`` needs no login: ``address`` is allowed, and we know that it asks.
+
+    Behind a proxy that nobody has named, or one that writes another header, anybody may be asking.
+    """
+    is_forwarded = "x-forwarded-for" in headers
+    if "forwarded" in headers or (is_forwarded and not proxies.allows(peer)):
+        return False
+    return allowed.allows(address)

@@ -18,7 +18,7 @@ from gateway.desk import (
 from gateway.desk.geojson import MEDIA_TYPE
 from gateway.eventlog.accounts import ROLES, Role
 
-Access = Literal["public", "roles", "local_or_roles"]
+Access = Literal["public", "roles", "networks_or_roles"]
 
 ANY = frozenset[Role](ROLES)
 DISPATCHER = frozenset[Role]({"dispatcher"})
@@ -29,7 +29,7 @@ COMMANDER = frozenset[Role]({"dispatcher", "technician"})  # the latter of test 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row. ``local_or_roles`` lets requests from this machine in without a session.
+    """One row. ``networks_or_roles`` lets those of ``desk.metrics_allow`` in without a session.
 
     ``keeps_awake`` false: a request that the page makes by itself is no sign of a person.
     """
@@ -56,7 +56,7 @@ ROUTES: Sequence[Route] = (
         "/metrics",
         TECHNICIAN,
         handlers_live.metrics,
-        access="local_or_roles",
+        access="networks_or_roles",
         media_type="text/plain",
     ),
     Route("GET", "/api/openapi.json", NOBODY, handlers_live.openapi, access="public"),

@@ -11,6 +11,7 @@ import structlog
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from gateway.addresses import AllowList, url_of
 from gateway.clock import Clock
 from gateway.desk.guard import is_loopback
 from gateway.desk.hub import Hub
@@ -84,6 +85,8 @@ class Desk:
             metrics=metrics,
             pages=read_pages(static),
             map_file=map_file,
+            trusted_proxies=AllowList(settings.trusted_proxies),
+            metrics_allow=AllowList(settings.metrics_allow),
         )
         self.app = build_app(self.services)
         self._socket: socket.socket | None = None
@@ -103,8 +106,7 @@ class Desk:
     @property
     def url(self) -> str:
         """The page's address as this machine reaches it, without a trailing slash."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return url_of(self._host, self._port)
 
     def sign_in_url(self, token: str) -> str:
         """The one-time link of a token made by ``EventLog.create_sign_in_link``."""

@@ -10,6 +10,7 @@ import structlog
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
+from gateway.addresses import AllowList
 from gateway.clock import Clock
 from gateway.desk.guard import COOKIE, SECURE_COOKIE, Principal
 from gateway.desk.hub import Hub, LinkSight, seen_links
@@ -64,6 +65,8 @@ class Services:
     metrics: Callable[[], bytes]
     pages: Mapping[str, Page]
     map_file: Path | None
+    trusted_proxies: AllowList
+    metrics_allow: AllowList
 
     @property
     def is_secure(self) -> bool:

@@ -120,7 +120,10 @@ async def _guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
     route: Route = handler.opt["route"]
     headers = connection.headers
     peer = connection.client.host if connection.client else ""
-    connection.state["address"] = guard.client_address(peer, headers)
+    address = guard.client_address(
+        peer, headers.getall("x-forwarded-for", []), services.trusted_proxies
+    )
+    connection.state["address"] = address
     host = headers.get("host", "")
     if not guard.is_own_host(host, services.listen_host, is_secure=services.is_secure):
         raise RefusedError(421, "wrong_host", "this desk is not reached by that name")
@@ -132,7 +135,9 @@ async def _guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
         await _check_sender(connection, services, route, who)
     if route.access == "public":
         return
-    if route.access == "local_or_roles" and guard.is_local(peer, headers):
+    if route.access == "networks_or_roles" and guard.may_watch(
+        peer, headers, address, services.trusted_proxies, services.metrics_allow
+    ):
         return
     if who is None:
         raise refusal.not_signed_in()

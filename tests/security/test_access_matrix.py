@@ -15,6 +15,7 @@ import pytest
 from gateway.desk.routes import PAGES, ROUTES, Route
 from gateway.desk.server import Desk
 from gateway.eventlog.accounts import ROLES, Account, Role, new_token
+from gateway.settings import DeskSettings
 from tests.support.desk_world import Person, World, world
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -187,6 +188,32 @@ def test_metrics_are_for_this_machine_or_a_technician(tmp_path: Path) -> None:
             assert proxied.status_code == 401
             technician = await here.person("technician", address="192.0.2.7")
             assert (await technician.get("/metrics")).text == "pdt_up 1\n"
+
+    asyncio.run(main())
+
+
+def test_metrics_are_for_the_networks_of_the_settings_without_a_login(tmp_path: Path) -> None:
+    settings = DeskSettings(
+        listen="127.0.0.1:0",
+        trusted_proxies=("172.31.80.1/32",),
+        metrics_allow=("172.31.80.0/24", "192.0.2.7/32"),
+    )
+
+    async def main() -> None:
+        async with world(tmp_path, settings=settings) as here:
+            for address, headers, status in (
+                ("192.0.2.7", {}, 200),
+                ("172.31.80.1", {}, 200),  # a program on the machine
+                ("127.0.0.1", {}, 401),  # what is not named is not in
+                ("192.0.2.8", {}, 401),
+                ("172.31.80.1", {"x-forwarded-for": "192.0.2.7"}, 200),  # over the proxy
+                ("172.31.80.1", {"x-forwarded-for": "192.0.2.8"}, 401),
+                ("172.31.80.1", {"x-forwarded-for": "192.0.2.7, 192.0.2.8"}, 401),
+                ("172.31.80.1", {"forwarded": "for=192.0.2.8"}, 401),
+                ("192.0.2.7", {"x-forwarded-for": "192.0.2.7"}, 401),  # a proxy nobody named
+            ):
+                answer = await here.visitor(address).get("/metrics", headers=headers)
+                assert answer.status_code == status, (address, headers)
 
     asyncio.run(main())
 

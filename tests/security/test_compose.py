@@ -4,6 +4,7 @@ No container engine is needed: what the files say is checked, not what an engine
 """
 
 import ipaddress
+import json
 import re
 import subprocess
 import tomllib
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.addresses import AllowList
 from gateway.catalog import Catalog
 from gateway.check import check
 from gateway.settings import InfluxSettings
@@ -21,6 +23,7 @@ from gateway.sinks.influx_steps import ALARMS, MINUTES
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+DESK: dict[str, str] = COMPOSE["networks"]["desk"]["ipam"]["config"][0]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 VERSION = re.compile(r"\d+\.\d+(\.\d+)?(-[a-z]+)*\Z")
@@ -169,10 +172,37 @@ def test_the_settings_in_the_container_are_accepted(tmp_path: Path) -> None:
         (tmp_path / beside).write_bytes((ROOT / "config" / beside).read_bytes())
     loaded, _, findings = check(file, Catalog.scan())
     assert not findings
-    subnet = COMPOSE["networks"]["desk"]["ipam"]["config"][0]["subnet"]
     for link in loaded.settings.link:
-        assert link.allow == (subnet,)  # type: ignore[union-attr] # a TCP server has it
+        assert link.allow == (DESK["subnet"],)  # type: ignore[union-attr] # a TCP server has it
     assert loaded.settings.mqtt.client_id == loaded.settings.mqtt.user, "the broker insists"
+
+
+def test_a_terminal_at_the_published_address_is_heard_once_its_network_is_added() -> None:
+    """Docker's DNAT keeps the sender's address; the page and the settings must go together."""
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    published = re.findall(r"^      - ([\d.]+):10808:10808$", page, re.MULTILINE)
+    text = (ROOT / "config/compose/gateway.toml").read_text(encoding="utf-8")
+    added = re.sub(r'^  # (?=")', "  ", text, flags=re.MULTILINE)
+    ((_, shown),) = re.findall(r"(allow) = (\[[^]]*\])\n```", page)
+    for networks in (
+        tomllib.loads(added)["link"][0]["allow"],
+        json.loads(shown.replace(",\n]", "]")),
+    ):
+        assert networks[0] == DESK["subnet"]
+        for address in published:
+            assert AllowList(networks[1:]).allows(address)
+    assert published
+    assert published[0] not in text
+
+
+def test_a_proxy_and_a_prometheus_on_the_machine_are_known_by_their_address() -> None:
+    """Both come from the network's gateway: by the userland proxy, or masqueraded."""
+    text = (ROOT / "config/compose/gateway.toml").read_text(encoding="utf-8")
+    desk = tomllib.loads(text)["desk"]
+    assert desk["trusted_proxies"] == [f"{DESK['gateway']}/32"]
+    assert AllowList(desk["metrics_allow"]).allows(DESK["gateway"])
+    assert AllowList(desk["metrics_allow"]).allows("127.0.0.1"), "for a look from inside"
+    assert not AllowList(desk["metrics_allow"]).allows("192.168.10.2")
 
 
 def test_the_image_is_built_from_named_versions_and_checked_hashes() -> None:

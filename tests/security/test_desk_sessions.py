@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.addresses import AllowList
 from gateway.desk import armour, guard, lockout, passwords
 from gateway.desk.routes import ROUTES
 from gateway.errors import NotAllowedError
@@ -143,6 +144,62 @@ def test_five_wrong_tries_lock_the_account_and_the_address_for_a_quarter_of_an_h
         assert (await here.visitor("192.0.2.1").sign_in("李明")).status_code == 200
 
     run(tmp_path, body)
+
+
+def test_behind_a_proxy_that_is_named_each_client_has_tries_of_its_own(tmp_path: Path) -> None:
+    settings = DeskSettings(listen="127.0.0.1:0", trusted_proxies=("172.31.80.1/32",))
+
+    async def guess(here: World, peer: str, *forwarded: str, password: str = PASSWORD) -> int:
+        headers = [("origin", ORIGIN), *(("x-forwarded-for", each) for each in forwarded)]
+        answer = await here.visitor(peer).client.post(
+            "/api/sign-in", json={"name": "王芳", "password": password}, headers=headers
+        )
+        return answer.status_code
+
+    async def body(here: World) -> None:
+        await here.account("王芳", ["viewer"], password=True)
+        wrong = {"name": "谁", "password": "wrong"}
+        for turn in range(lockout.TRIES):  # what the guesser writes in front does not help
+            headers = {"x-forwarded-for": f"10.9.9.{turn}, 10.9.9.66:{5000 + turn}"}
+            answer = await here.visitor("172.31.80.1").client.post(
+                "/api/sign-in", json=wrong, headers={"origin": ORIGIN, **headers}
+            )
+            assert answer.status_code == 401
+        assert await guess(here, "172.31.80.1", "10.9.9.66") == 429
+        assert await guess(here, "172.31.80.1", "10.9.9.1, 10.9.9.66") == 429
+        assert await guess(here, "172.31.80.1", "10.9.9.1", "10.9.9.66") == 429  # a line each
+        assert await guess(here, "172.31.80.1", "10.9.9.66, 10.9.9.1") == 200
+        assert await guess(here, "172.31.80.1", "10.9.9.1") == 200
+        assert await guess(here, "10.9.9.66", "10.9.9.1") == 429  # not a proxy: not believed
+        assert await guess(here, "192.0.2.2", "10.9.9.66") == 200
+
+    run(tmp_path, body, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("192.0.2.2", ["10.9.9.1"], "192.0.2.2"),
+        ("127.0.0.1", [], "127.0.0.1"),
+        ("127.0.0.1", [""], "127.0.0.1"),
+        ("127.0.0.1", ["10.9.9.1"], "10.9.9.1"),
+        ("127.0.0.1", ["10.9.9.1, 10.9.9.2"], "10.9.9.2"),
+        ("127.0.0.1", ["10.9.9.1, 10.9.9.2, 127.0.0.1"], "10.9.9.2"),  # two proxies of ours
+        ("127.0.0.1", ["10.9.9.1", "10.9.9.2"], "10.9.9.2"),
+        ("::ffff:127.0.0.1", ["10.9.9.1"], "10.9.9.1"),
+        ("::1", ["[2001:db8::1]:4711"], "2001:db8::1"),
+        ("::1", ["2001:db8::1"], "2001:db8::1"),
+        ("127.0.0.1", ["10.9.9.1:4711"], "10.9.9.1"),
+        ("127.0.0.1", ["127.0.0.2, ::1"], "127.0.0.2"),  # it begins on this machine
+        ("127.0.0.1", ["10.9.9.1, unknown"], "unknown"),
+        ("127.0.0.1", ["x" * 100], "x" * 64),
+    ],
+)
+def test_the_nearest_address_that_is_no_proxy_of_ours_counts(
+    peer: str, forwarded: list[str], address: str
+) -> None:
+    proxies = AllowList(DeskSettings().trusted_proxies)
+    assert guard.client_address(peer, forwarded, proxies) == address
 
 
 def test_the_lock_grows_with_each_round_and_counts_tries_side_by_side(tmp_path: Path) -> None:

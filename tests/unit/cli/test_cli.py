@@ -113,6 +113,23 @@ def test_a_data_folder_that_cannot_be_written_is_told_without_a_traceback(tmp_pa
     assert "/proc/nothing" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("listen", "reached"),
+    [
+        ("0.0.0.0:8080", "http://127.0.0.1:8080/"),
+        ("[::]:8080", "http://[::1]:8080/"),
+        ("192.168.10.2:8080", "http://192.168.10.2:8080/"),
+    ],
+)
+def test_a_sign_in_link_leads_to_an_address_one_can_go_to(
+    tmp_path: Path, listen: str, reached: str
+) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text(f'[site]\nid = "town"\n[desk]\nlisten = "{listen}"\n')
+    done = run("sign-in-link", "--config", str(config), "--name", "li")
+    assert done.stdout.startswith(f"{reached}#sign-in="), done.stderr
+
+
 def test_an_emulated_terminal_is_recorded_and_the_recording_replayed(tmp_path: Path) -> None:
     port = free_port()
     file = tmp_path / "gateway.toml"

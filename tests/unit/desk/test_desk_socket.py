@@ -38,14 +38,16 @@ class Served:
 
 
 @asynccontextmanager
-async def served(folder: Path, roles: tuple[str, ...] = ("dispatcher",)) -> AsyncIterator[Served]:
+async def served(
+    folder: Path, roles: tuple[str, ...] = ("dispatcher",), **settings: Any
+) -> AsyncIterator[Served]:
     clock = SystemClock()
     log = EventLog(folder / "desk.db", clock, history_keep_s=1e6)
     await log.open()
     gateway = FakeGateway(clock)
     (folder / "static").mkdir()
     desk = Desk(
-        settings=DeskSettings(listen="127.0.0.1:0"),
+        settings=DeskSettings(**({"listen": "127.0.0.1:0"} | settings)),
         eventlog=log,
         live=gateway,
         actions=gateway,
@@ -316,3 +318,31 @@ async def _until(holds: Any) -> None:
     async with asyncio.timeout(20):
         while not holds():
             await asyncio.sleep(0.01)
+
+
+def test_a_prometheus_at_an_address_of_the_settings_reads_the_metrics(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with served(tmp_path, metrics_allow=("127.0.0.2/32",)) as here:
+            for address, status in (("127.0.0.2", 200), ("127.0.0.3", 401), ("127.0.0.1", 401)):
+                way = httpx.AsyncHTTPTransport(local_address=address)
+                async with httpx.AsyncClient(transport=way, base_url=here.desk.url) as client:
+                    assert (await client.get("/metrics")).status_code == status, address
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("listen", "reached"), [("0.0.0.0:0", "http://127.0.0.1:"), ("[::]:0", "http://[::1]:")]
+)
+def test_a_desk_that_listens_everywhere_names_an_address_one_can_go_to(
+    tmp_path: Path, listen: str, reached: str
+) -> None:
+    async def main() -> None:
+        async with served(tmp_path, listen=listen) as here:
+            link = here.desk.sign_in_url("t")
+            assert link.startswith(reached)
+            assert link.endswith("/#sign-in=t")
+            async with here.client() as client:
+                assert (await client.get("/healthz")).status_code == 200
+
+    asyncio.run(main())

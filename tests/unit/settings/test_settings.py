@@ -47,6 +47,8 @@ def test_a_link_is_read_by_its_transport(tmp_path: Path) -> None:
         (SITE + "[mqtt]\nport = 70000\n", ["mqtt.port", "65535"]),
         (SITE + "[mqtt]\nbase_topic = 'a/#'\n", ["mqtt.base_topic", "pdt/v1/town"]),
         (SITE + "[desk]\nlisten = '8080'\n", ["desk.listen", "'8080'", "127.0.0.1:8080"]),
+        (SITE + "[desk]\ntrusted_proxies = ['nginx']\n", ["desk.trusted_proxies", "'nginx'"]),
+        (SITE + "[desk]\nmetrics_allow = ['*']\n", ["desk.metrics_allow", "'*'", "10.0/24"]),
         (SITE + "zone = 'Mars'\n", ["site.zone", "Mars", "Asia/Shanghai"]),
         (
             LINK.replace("serial", "seriel"),
