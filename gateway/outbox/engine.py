@@ -1,7 +1,7 @@
 """The outbox's file and everything that happens to it. All of it runs on one thread."""
 
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -80,7 +80,7 @@ class Engine:
         self.gate = Gate(self._reserve, tell)
         self.counts = Counts()
         self.damage: list[str] = []
-        self.set_aside_counts: Counter[str] = Counter()
+        self.set_aside_counts: dict[str, int] = {}  # kept, by sink
         self.set_aside_lost = 0
         self.tables: Tables
         self._retention: Retention
@@ -132,7 +132,7 @@ class Engine:
             self.damage.append(opened.damage)
         self._seq = max(self._seq, self.tables.last_seq_given())
         self._saved = self.tables.cursors()
-        self.set_aside_counts = Counter(self.tables.set_aside_counts())
+        self.set_aside_counts = self.tables.set_aside_counts()
         self.counts.used_bytes = self.tables.used_bytes()
         self._is_open = True
 
@@ -240,7 +240,7 @@ class Engine:
     def save(self, cursors: Mapping[CursorKey, int], set_aside: Sequence[SetAside]) -> None:
         """Write how far sinks have come and what they will never take, when that is possible."""
         for row in set_aside:
-            self.set_aside_counts[row.sink] += 1
+            self.counts.rejected[row.sink] += 1
             if len(self._aside) < SET_ASIDE_WAITING:
                 self._aside.append(row)
             else:
@@ -254,12 +254,14 @@ class Engine:
                 for sink in {row.sink for row in self._aside}:
                     self.tables.forget_set_aside(sink, SET_ASIDE_KEPT)
                 self.tables.put_cursors(changed)
+                kept = self.tables.set_aside_counts()
         except SqlError as error:
             self._failed(error, None)
             return
         self._log_bytes += 2 * 4096
         self._aside.clear()
         self._saved.update(changed)
+        self.set_aside_counts = kept
 
     def saved_cursor(self, key: CursorKey) -> int:
         """How far a sink has come, as far as the disk knows."""
@@ -277,6 +279,8 @@ class Engine:
         try:
             swept = self._retention.step(delivered, self._clock.now(), want_free)
             self.counts.used_bytes = self.tables.used_bytes()
+            if self.set_aside_counts:  # they can be taken out from outside
+                self.set_aside_counts = self.tables.set_aside_counts()
         except SqlError as error:
             self._failed(error, None)
             return False

@@ -31,6 +31,7 @@ class Counts:
     last_error: str = ""
     expired: int = 0  # delivered rows deleted
     thinned: int = 0  # rows deleted that some durable sink has not taken
+    rejected: Counter[str] = field(default_factory=Counter)  # refused for good, by sink
     used_bytes: int = 0
 
 
@@ -39,7 +40,9 @@ class OutboxStats:
     """One look at the outbox.
 
     ``waiting`` are writes not settled yet, ``refused`` those that found their queue full, both by
-    lane. ``set_aside`` and ``lag`` are by sink. ``damage`` says what became of damaged files.
+    lane. ``rejected`` counts what each sink has refused for good since the start, ``set_aside``
+    what is kept of it now; both and ``lag`` are by sink. ``damage`` says what became of damaged
+    files.
     ``commit_running_s`` grows while the disk does not return from a commit, and is 0 otherwise.
     """
 
@@ -57,6 +60,7 @@ class OutboxStats:
     used_bytes: int
     expired: int
     thinned: int
+    rejected: dict[str, int]
     set_aside: dict[str, int]
     set_aside_lost: int
     lag: dict[str, SinkLag]

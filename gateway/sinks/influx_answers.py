@@ -13,6 +13,7 @@ MAX_REASON = 300  # characters of a server's message that are kept
 MAX_PAUSE_S = 300.0  # a server's Retry-After is believed up to this
 REFUSING = frozenset({400, 413, 422})  # about the lines, not about us or the server
 _DROPPED = re.compile(r"dropped=(\d+)")
+_TOO_OLD = re.compile(r"dropped \d+ (points outside retention policy of duration \w+) - .*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
@@ -71,7 +72,7 @@ def check_answer(
     if status in {200, 204}:
         return
     said = _words(body, headers)
-    why = said[:MAX_REASON] or f"status {status}"
+    why = _cause(said)[:MAX_REASON] or f"status {status}"
     if status in REFUSING:
         found = _DROPPED.search(said)
         raise LinesRefusedError(why, int(found[1]) if found else None)
@@ -99,6 +100,14 @@ def _words(body: bytes, headers: Mapping[str, str]) -> str:
         if isinstance(document, dict):
             text = str(document.get("error") or document.get("message") or text)
     return _CONTROL.sub(" ", text).strip()
+
+
+def _cause(said: str) -> str:
+    """Without what is of one request alone, so that rows can be counted by cause.
+
+    That is how many lines it concerned, and on 2.x which of them were the oldest and the newest.
+    """
+    return _TOO_OLD.sub(r"\1", _DROPPED.sub("", said)).strip()
 
 
 def pause_of(headers: Mapping[str, str]) -> float:

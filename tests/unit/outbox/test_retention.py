@@ -11,8 +11,10 @@ from gateway.model import emergency as transitions
 from gateway.model.events import EmergencyClosed, TextReceived
 from gateway.model.identity import EventId
 from gateway.outbox import retention
+from gateway.outbox.database import connect
 from gateway.outbox.engine import Engine
 from gateway.outbox.rows import Lane, Write
+from gateway.outbox.tables import SetAside, Tables
 from gateway.settings import OutboxSettings
 from tests.support.emergencies import at
 from tests.support.outbox import (
@@ -210,7 +212,6 @@ def test_rows_set_aside_are_kept_up_to_a_bound(
     engine_of: EngineOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gateway.outbox import engine as module  # noqa: PLC0415 - patched below
-    from gateway.outbox.tables import SetAside  # noqa: PLC0415
 
     monkeypatch.setattr(module, "SET_ASIDE_KEPT", 5)
     monkeypatch.setattr(module, "SET_ASIDE_WAITING", 20)
@@ -219,4 +220,25 @@ def test_rows_set_aside_are_kept_up_to_a_bound(
     engine.save({}, refused)
     assert [row.seq for row in engine.tables.set_aside_rows("influx", 100)] == [19, 18, 17, 16, 15]
     assert engine.set_aside_lost == 10
-    assert engine.set_aside_counts["influx"] == 30
+    assert engine.set_aside_counts == {"influx": 5}, "as many as are kept"
+    assert engine.counts.rejected == {"influx": 30}
+
+
+def test_rows_that_were_taken_after_all_are_set_aside_no_more(
+    tmp_path: Path, engine_of: EngineOf
+) -> None:
+    """``pdt-gateway outbox --offer-again`` takes them out of the file of a gateway that runs."""
+    engine = engine_of(SMALL)
+    refused = [SetAside("influx", Lane.TELEMETRY, each, "no", b"{}", at(0)) for each in range(10)]
+    engine.save({}, refused)
+    assert engine.set_aside_counts == {"influx": 10}
+    from_outside = Tables(connect(tmp_path / "outbox.db"))
+    numbers = [number for number, _, _ in from_outside.numbered_set_aside("influx")]
+    from_outside.drop_set_aside(numbers[:7])
+    sweep(engine)
+    assert engine.set_aside_counts == {"influx": 3}
+    from_outside.drop_set_aside(numbers)
+    from_outside.db.close()
+    sweep(engine)
+    assert engine.set_aside_counts == {}
+    assert engine.counts.rejected == {"influx": 10}

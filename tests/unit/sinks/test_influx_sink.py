@@ -175,6 +175,7 @@ def test_bad_points_are_set_aside_with_the_reason_and_the_others_are_written(
                 seq for seq in range(100) if seq not in delivery.rejected
             ]
             assert "field type conflict" in delivery.rejected[41]
+            assert len({delivery.rejected[bad] for bad in (0, 41, 42, 99)}) == 1, "one cause"
             assert "not within what InfluxDB stores" in delivery.rejected[50]
 
         run(sink, scenario)
@@ -205,9 +206,11 @@ def test_points_that_are_too_old_for_the_place_are_set_aside_in_one_request(
             assert requests == 1, "all of them were left out: there is nobody to look for"
             assert delivery.rejected.keys() == set(range(20))
             assert "retention policy" in delivery.rejected[7]
+            reasons = set(delivery.rejected.values())
             mixed = [*old, fix(2, fix_at=now)]
             delivery = await sink.deliver([row(seq, each) for seq, each in enumerate(mixed)])
             assert delivery.accepted == [20]
+            assert set(delivery.rejected.values()) == reasons, "one cause"
 
         run(sink, scenario)
         assert database.query("SELECT count(lat) FROM position")[0]["count"] == 1
