@@ -4,8 +4,15 @@ The hot path adds to integers; ``/metrics`` and the health payload read them.
 """
 
 from collections import Counter
+from typing import Literal, get_args
 
 import msgspec
+
+# Why an event that was received is not stored.
+DropReason = Literal[
+    "duplicate", "nothing_to_end", "too_many_unverified", "outbox_full", "not_stored"
+]
+DROP_REASONS: tuple[DropReason, ...] = get_args(DropReason)
 
 
 class Counters:
@@ -20,7 +27,7 @@ class Counters:
         self.events_received: int = 0
         self.events_stored: int = 0
         self.events_refreshed: int = 0
-        self.events_dropped: Counter[str] = Counter()  # reason
+        self.events_dropped: Counter[DropReason] = Counter()
         self.events_waiting: int = 0  # handed to the outbox, not settled yet
         self.requests: Counter[str] = Counter()  # over the broker, by outcome
         self.polls: int = 0  # position requests of the air-time schedule
@@ -35,7 +42,7 @@ class Counters:
 
     def account(self) -> "Account":
         """The balance of events; ``difference`` is 0 or something is not counted."""
-        dropped = dict(sorted(self.events_dropped.items()))
+        dropped: dict[str, int] = dict(sorted(self.events_dropped.items()))
         return Account(
             received=self.events_received,
             stored=self.events_stored,

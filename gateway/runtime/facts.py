@@ -196,6 +196,7 @@ class Facts:
         return Resources(
             outbox_bytes=stats.used_bytes,
             rows_thinned=stats.thinned,
+            rows_rejected=stats.rejected,
             last_commit_s=stats.last_commit_s,
             failed_commits=stats.failed_commits,
             open_emergencies=len(self._book.open()),

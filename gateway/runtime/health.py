@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from gateway.clock import Clock
 from gateway.model.views import ChannelView, LinkView
-from gateway.runtime.counters import Account, Counters
+from gateway.runtime.counters import DROP_REASONS, Account, Counters
 
 PROBE_S = 0.25
 LINK_STATES = ("connecting", "up", "silent", "down")
@@ -52,6 +52,7 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
 
     outbox_bytes: int = 0
     rows_thinned: int = 0
+    rows_rejected: dict[str, int] = {}  # by sink
     last_commit_s: float = 0.0
     failed_commits: int = 0
     open_emergencies: int = 0
@@ -105,7 +106,11 @@ def live_tasks() -> int:
 
 
 class Metrics(Collector):
-    """Turns the plain counters into Prometheus text when somebody asks."""
+    """Turns the plain counters into Prometheus text when somebody asks.
+
+    What an alarm counts is there with 0 from the start, for each driver, reason and sink there is:
+    a series that is born with its first count has not grown, as far as Prometheus can tell.
+    """
 
     def __init__(
         self,
@@ -127,7 +132,8 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Called by the registry."""
-        counters, health = self._counters, self._health()
+        counters, health, links = self._counters, self._health(), list(self._links())
+        drivers = dict.fromkeys((view.driver for view in links), 0)
         yield _count("pdt_link_received_bytes", "Bytes", ["link"], _single(counters.bytes_received))
         yield _count(
             "pdt_codec_frames_rejected",
@@ -142,7 +148,10 @@ class Metrics(Collector):
             counters.link_dropped.items(),
         )
         yield _count(
-            "pdt_codec_failures", "Bugs in drivers", ["driver"], _single(counters.codec_failures)
+            "pdt_codec_failures",
+            "Bugs in drivers",
+            ["driver"],
+            _single({**drivers, **counters.codec_failures}),
         )
         yield _count(
             "pdt_commands_ended",
@@ -172,7 +181,7 @@ class Metrics(Collector):
             "pdt_pipeline_events_dropped",
             "Events dropped",
             ["reason"],
-            _single(counters.events_dropped),
+            [((reason,), counters.events_dropped[reason]) for reason in DROP_REASONS],
         )
         yield _count(
             "pdt_airtime_polls", "Positions asked for by schedule", [], [((), counters.polls)]
@@ -183,12 +192,16 @@ class Metrics(Collector):
         up = GaugeMetricFamily(
             "pdt_link_state", "1 for the present state", labels=["link", "state"]
         )
-        for view in self._links():
+        for view in links:
             for state in LINK_STATES:
                 up.add_metric([view.link_id, state], float(view.state == state))
         yield up
+        resources = self._resources()
+        rejected = {sink.name: resources.rows_rejected.get(sink.name, 0) for sink in health.sinks}
+        yield _count("pdt_sink_rejected_rows", "Rows refused for good", ["sink"], _single(rejected))
         yield from self._gauges(health)
-        yield from self._resource_figures(self._resources())
+        yield from _airtime(health.airtime)
+        yield from self._resource_figures(resources)
 
     @staticmethod
     def _gauges(health: Health) -> Iterator[Metric]:
@@ -198,7 +211,7 @@ class Metrics(Collector):
         )
         up = GaugeMetricFamily("pdt_sink_up", "1 unless the sink cannot deliver", labels=["sink"])
         aside = GaugeMetricFamily(
-            "pdt_sink_set_aside_rows", "Rows refused for good and kept", labels=["sink"]
+            "pdt_sink_set_aside_rows", "Those of them that are kept", labels=["sink"]
         )
         for sink in health.sinks:
             up.add_metric([sink.name], float(sink.state != "down"))

@@ -39,7 +39,7 @@ from gateway.model.quantities import Instant
 from gateway.outbox.rows import Lane, Write
 from gateway.roster.units import Roster
 from gateway.runtime.board import Board
-from gateway.runtime.counters import Counters
+from gateway.runtime.counters import Counters, DropReason
 from gateway.runtime.doubtful import DoubtfulLane
 from gateway.runtime.normalise import normalise
 from gateway.runtime.turns import Turns
@@ -266,7 +266,7 @@ class Pipeline:
 
         self._append(named, None, settled, undo=None)
 
-    def _repeat(self, lane: Lane, reason: str, settle: Settle) -> None:
+    def _repeat(self, lane: Lane, reason: DropReason, settle: Settle) -> None:
         """Nothing new to store; the answer waits until what it repeats is safe."""
 
         def settled(error: StoreError | None) -> None:
