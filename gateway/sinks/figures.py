@@ -95,18 +95,18 @@ class Figures:
             age for view in units if _is_located(view) for age in [_age_s(view.fix_received_at, at)]
         ]
         health = self._present.health()
-        return {
-            **msgspec.structs.asdict(health),
-            "sinks_oldest_age_s": max(
-                (sink.oldest_age_s for sink in getattr(health, "sinks", ())), default=0.0
-            ),
-            "units": _states(units),
-            "links": _link_states(self._present.links()),
-            "fix_oldest_s": max((age for age in ages if age is not None), default=0.0),
+        own = {  # first, since a point has a most: whatever a channel promises comes last
             "emergencies_open": len(emergencies),
             "emergencies_waiting": len(waiting),
             "emergencies_waiting_s": max((_since(e.raised_at, at) for e in waiting), default=0.0),
+            "units": _states(units),
+            "links": _link_states(self._present.links()),
+            "fix_oldest_s": max((age for age in ages if age is not None), default=0.0),
+            "sinks_oldest_age_s": max(
+                (sink.oldest_age_s for sink in getattr(health, "sinks", ())), default=0.0
+            ),
         }
+        return own | {k: v for k, v in msgspec.structs.asdict(health).items() if k not in own}
 
     def _teams(self, units: Sequence[UnitView], at: Instant) -> Iterator[str | None]:
         """How many of each team are in which state."""

@@ -9,6 +9,9 @@ from gateway.model import emergency as transitions
 from gateway.model.emergency import Emergency
 from gateway.model.events import UNLISTED, EmergencyTaken, Fix
 from gateway.model.quantities import Instant
+from gateway.model.views import ChannelView, Promise
+from gateway.runtime.counters import Counters
+from gateway.runtime.health import Health
 from gateway.sinks.figures import TRAILS, UNIT_STATES, Figures, Trails
 from tests.support.sink_rows import AT, SITE, States, closed, header, link_view, raised, unit_view
 from tests.unit.sinks.test_line_protocol import Parsed, parse
@@ -97,6 +100,37 @@ def test_states_are_counted_for_all_and_for_each_team(present: States, figures: 
     assert set(teams) == {"a", "b"}
     assert [teams["a"].fields[f"units_{state}"] for state in UNIT_STATES] == [1, 0, 0, 1, 0]
     assert teams["a"].fields["team_name"] == "一队"
+
+
+def test_a_gateway_of_many_channels_tells_its_emergencies_all_the_same(
+    present: States, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty are told in full; of two hundred, what they promise is cut and nothing else."""
+    promise = Promise(units=2, requests_a_min=24.0, interval_s=5.0, worst_age_s=7.2)
+    channels = [
+        ChannelView(
+            channel=f"channel-{number}",
+            budget_a_min=1000.0,
+            asked_last_min=24,
+            passed_over=1,
+            promises=dict.fromkeys(("emergency", "responder", "patrol", "idle"), promise),
+        )
+        for number in range(1, 201)
+    ]
+    present.put(press(1))
+    for count in (20, 200):
+        health = Health(
+            is_accepting=True, uptime_s=1, loop_lag_ms=1, memory_mib=1, events=Counters().account(),
+            links={}, sinks=[], airtime=channels[:count],
+        )  # fmt: skip
+        monkeypatch.setattr(present, "health", lambda health=health: health)
+        (whole,) = points(Figures(SITE, present).lines(later(40)), "gateway")
+        fields = whole.fields
+        assert (fields["emergencies_waiting"], fields["emergencies_waiting_s"]) == (1, 40.0)
+        assert fields["units_silent"] == fields["links_down"] == 0
+        assert fields["is_accepting"] is True
+        for number in range(1, 21):
+            assert fields[f"airtime_channel_{number}_promises_idle_worst_age_s"] == 7.2
 
 
 def test_the_oldest_fix_is_that_of_a_unit_that_is_on_air(present: States, figures: Figures) -> None:
