@@ -33,6 +33,7 @@ SERVICE_KEYS = {
     "build", "image", "user", "read_only", "tmpfs", "mem_limit", "stop_grace_period", "networks",
     "ports", "volumes", "secrets", "environment", "healthcheck", "group_add", "devices",
     "restart", "init", "cap_drop", "security_opt", "pids_limit", "logging",
+    "pull_policy", "entrypoint", "depends_on",
 }  # fmt: skip
 
 
@@ -48,7 +49,7 @@ each_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICE
 
 
 def test_the_services_are_there() -> None:
-    assert set(COMPOSE["services"]) == {"gateway", "mosquitto", "influxdb", "grafana"}
+    assert set(COMPOSE["services"]) == {"gateway", "mosquitto", "influxdb", "forget", "grafana"}
 
 
 @each_service
@@ -158,6 +159,48 @@ def test_grafanas_source_is_a_service_and_its_user_may_only_read() -> None:
 
 def test_an_alarm_waits_for_no_other_service() -> None:
     assert "depends_on" not in COMPOSE["services"]["gateway"]
+
+
+@pytest.mark.parametrize("name", sorted(COMPOSE["services"]))
+def test_a_service_is_looked_at_and_told_from_one_that_hangs(name: str) -> None:
+    """The image's own check counts where the file has none."""
+    looked_at = COMPOSE["services"][name].get("healthcheck")
+    if looked_at is None:
+        assert COMPOSE["services"][name]["build"] == "."
+        last = DOCKERFILE[DOCKERFILE.rindex("\nFROM") :]
+        assert "HEALTHCHECK --interval=10s --timeout=5s" in last
+        return
+    assert looked_at["test"][0] in {"CMD", "CMD-SHELL"}
+    for bound in ("interval", "timeout"):
+        assert 0 < int(looked_at[bound].removesuffix("s")) <= 60
+    assert "start_period" in looked_at
+    assert "secrets" not in str(looked_at["test"]), "arguments are seen by everybody"
+
+
+def test_who_cannot_work_before_another_waits_until_that_one_is_healthy() -> None:
+    waits = {name: service.get("depends_on") for name, service in COMPOSE["services"].items()}
+    assert waits["forget"] == {"influxdb": {"condition": "service_healthy"}}
+    for wanted in filter(None, waits.values()):
+        for name, how in wanted.items():
+            assert how == {"condition": "service_healthy"}
+            assert "healthcheck" in COMPOSE["services"][name]
+
+
+def test_the_administrators_token_is_for_the_series_and_for_forgetting_alone() -> None:
+    holders = {
+        name
+        for name, service in COMPOSE["services"].items()
+        if "influx_admin_token" in service.get("secrets", ())
+    }
+    assert holders == {"influxdb", "forget"}
+    forget = COMPOSE["services"]["forget"]
+    assert forget["networks"] == ["store"]
+    assert "ports" not in forget
+    gateway = COMPOSE["services"]["gateway"]
+    assert forget["image"] == gateway["image"]
+    assert set(gateway["secrets"]) < set(forget["secrets"]), "the settings name them"
+    configs = {mount for mount in gateway["volumes"] if mount.startswith(".")}
+    assert configs < set(forget["volumes"])
 
 
 def test_the_settings_in_the_container_are_accepted(tmp_path: Path) -> None:
