@@ -22,6 +22,7 @@ import msgspec
 import gateway
 from gateway.clock import Clock
 from gateway.errors import ConfigError, StoreError
+from gateway.handing_over import create, hand_over, make_folder
 from gateway.model.events import struct_from_json, to_json
 from gateway.model.quantities import Instant
 from gateway.outbox.instance_lock import InstanceLock
@@ -63,6 +64,11 @@ def back_up(loaded: Loaded, target: Path, clock: Clock) -> Contents:
     """Write a backup to ``target``, which must not exist; raises ConfigError or StoreError."""
     if target.exists():
         raise ConfigError(f"{target}: is there already; name a new file")
+    if not target.parent.is_dir():
+        raise ConfigError(
+            f"{target}: there is no folder {target.parent}; make it, for this user alone: "
+            f"install -d -m 0700 {target.parent}"
+        )
     data_dir = loaded.path(loaded.settings.site.data_dir)
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".backup-") as place:
@@ -123,10 +129,11 @@ def restore(
         loaded = load_settings(config)
         places = dict(_settings_files(loaded, must_exist=False))
         data_dir = loaded.path(loaded.settings.site.data_dir)
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(data_dir, 0o700)
         lock = InstanceLock(data_dir / "outbox.db.lock", data_dir / "outbox.db")
         lock.acquire()
         try:
+            hand_over(data_dir / "outbox.db.lock")
             _refuse_present(data_dir, files, may_replace=may_replace)
             for name, saved in files.items():
                 if name in DATABASES:
@@ -233,12 +240,15 @@ def _pieces(file: Path, archive: tarfile.TarFile, saved: Saved) -> Iterator[byte
 
 
 def _put(file: Path, archive: tarfile.TarFile, saved: Saved, place: Path) -> Restored:
-    """Write one file under its final name only when it is whole."""
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Write one file under its final name only when it is whole; it belongs to its folder's owner.
+
+    The folder's group may read settings, as `init` has it; the databases are for their owner alone.
+    """
+    is_database = saved.name in DATABASES
+    make_folder(place.parent, 0o700 if is_database else 0o750)
     half = place.with_name(f".{place.name}.restoring")
     half.unlink(missing_ok=True)
-    handle = os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(handle, "wb") as target:
+    with os.fdopen(create(half, 0o600 if is_database else 0o640), "wb") as target:
         for piece in _pieces(file, archive, saved):
             target.write(piece)
         target.flush()

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from gateway import backup as saving
-from gateway.cli.common import AsJson, ConfigFile, print_json
+from gateway.cli.common import AsJson, ConfigFile, note_for_root, print_json
 from gateway.clock import SystemClock
 from gateway.settings import load_settings
 
@@ -20,6 +20,8 @@ def backup(
     """Save settings, units, outbox and desk log as of now (the gateway may be running).
 
     Secrets are not in it. It holds positions of people: encrypt it.
+
+    Example: pdt-gateway backup --config /etc/pdt-gateway/gateway.toml /srv/backup/monday.tar
     """
     contents = saving.back_up(load_settings(config), file, SystemClock())
     if json:
@@ -46,7 +48,10 @@ def restore(
 ) -> None:
     """Put a backup back: the gateway must be stopped, and nothing may be in the way.
 
-    Settings and units that are there are kept; a missing settings file comes from the backup.
+    Settings and units that are there are kept; a missing settings file comes from the backup. What
+    is written belongs to whom its folder belongs: make the folders first, as when installing.
+
+    Example: pdt-gateway restore --config /etc/pdt-gateway/gateway.toml /srv/backup/monday.tar
     """
     if check:
         done: object = saving.look_into(file)
@@ -59,3 +64,4 @@ def restore(
     elif isinstance(done, list):
         for each in done:
             print(f"{each.did:8} {each.file}{f' ({each.detail})' if each.detail else ''}")
+        note_for_root(config)

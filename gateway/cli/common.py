@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from gateway.errors import ConfigError
+from gateway.handing_over import is_for_root_alone
 from gateway.model.events import to_json
 
 
@@ -41,6 +42,15 @@ def content_of(file: Path | None) -> str:
         return file.read_text().strip()
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
+
+
+def note_for_root(settings: Path) -> None:
+    """Say it where root has written settings that the service's user cannot read."""
+    if is_for_root_alone(settings):
+        print(
+            f"  note: {settings}: root alone can read it; where the service runs as another user: "
+            f"chgrp -R pdt-gateway {settings.parent}"
+        )
 
 
 def tell(text: str) -> None:

@@ -233,3 +233,12 @@ def test_a_backup_overwrites_nothing(saved: tuple[Site, Path]) -> None:
     done = run("backup", "-c", site.config, file)
     assert done.returncode == 2
     assert "is there already" in done.stderr
+
+
+def test_a_folder_that_is_not_there_is_told_with_how_to_make_it(
+    saved: tuple[Site, Path], tmp_path: Path
+) -> None:
+    site, _ = saved
+    done = run("backup", "-c", site.config, tmp_path / "nowhere" / "a.tar")
+    assert done.returncode == 2
+    assert f"install -d -m 0700 {tmp_path}/nowhere" in done.stderr
