@@ -1,7 +1,9 @@
 """``check --probe``: what each port answers, once, for a person who has just wired it.
 
-Nothing is stored, acknowledged or written: a radio that reports while its link is looked at sends
-again. Where a gateway runs on the same folder, its links and its broker's session are left alone.
+Nothing is stored and no report is acknowledged: a radio that reports while its link is looked at
+sends again. Where a protocol has us speak first, or answer a greeting, that is done as in service,
+since such a radio says nothing to who says nothing: see ``speaks_first`` of the driver. Where a
+gateway runs on the same folder, its links and its broker's session are left alone.
 """
 
 import asyncio

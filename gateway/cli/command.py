@@ -11,6 +11,7 @@ from rich.text import Text
 
 from gateway import control
 from gateway.cli.common import AsJson, ConfigFile, Exit, print_json
+from gateway.cli.panels import PlainGroup
 from gateway.control import Question, Reply
 from gateway.errors import GatewayError
 from gateway.model.events import CommandVerb
@@ -24,6 +25,7 @@ MOST_NAME = 64
 
 app = typer.Typer(
     name="command",
+    cls=PlainGroup,
     rich_markup_mode="markdown",
     help="Ask a radio for something (向电台下发指令), and wait for the outcome.\n\n"
     "It goes through the gateway that is running. Off until [commands] enabled = true, and then "

@@ -7,10 +7,12 @@ import typer
 
 from gateway import grafana
 from gateway.cli.common import AsJson, content_of, print_json
+from gateway.cli.panels import PlainGroup
 from gateway.errors import ConfigError
 
 app = typer.Typer(
     name="grafana",
+    cls=PlainGroup,
     rich_markup_mode="markdown",
     help="Grafana's dashboards and alerts (看板与告警): push them, or write them for mounting.",
     no_args_is_help=True,

@@ -8,6 +8,7 @@ import typer
 from gateway import check as checking
 from gateway.catalog import Catalog
 from gateway.cli.common import AsJson, ConfigFile, Exit, content_of, print_json
+from gateway.cli.panels import PlainGroup
 from gateway.clock import SystemClock
 from gateway.roster.units import team_keep_s
 from gateway.settings import Loaded
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="influx",
+    cls=PlainGroup,
     rich_markup_mode="markdown",
     help="The time series (时间序列): make its places, keep to what may be kept.",
     no_args_is_help=True,

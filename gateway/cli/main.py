@@ -6,7 +6,7 @@ Exit codes: 0 fine, 1 found something wrong, 2 usage or settings, 3 cannot run.
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, NoReturn
+from typing import Annotated, Any, BinaryIO, Literal, NoReturn
 
 import msgspec
 import typer
@@ -38,6 +38,8 @@ from gateway.roster.units import Roster
 from gateway.settings import Loaded
 
 MOST_PORT = 65_535
+
+SinkName = Literal["mqtt", "influx", "desk"]
 
 app = typer.Typer(
     name="pdt-gateway",
@@ -248,8 +250,12 @@ def check(
 ) -> None:
     """Say what is wrong with a configuration; connects to nothing without --probe.
 
-    Exit code 1 when something that was probed is wrong. Nothing is stored, and no radio is answered
-    as if it were. Where the gateway runs, its links and broker are left alone.
+    With --probe nothing is stored and no report of a radio is acknowledged; a radio that is silent
+    until it is spoken to is greeted. Where the gateway runs, its links and broker are left alone.
+
+    Exit code 1 when something that was probed is wrong, 2 when the settings are.
+
+    Example: pdt-gateway check --config /etc/pdt-gateway/gateway.toml --probe
     """
     catalog = Catalog.scan()
     loaded, roster, findings = checking.check(config, catalog)
@@ -262,10 +268,12 @@ def check(
     if json:
         print_json({"file": str(loaded.file), "findings": findings})
         raise typer.Exit(Exit.FOUND if is_bad else Exit.FINE)
-    links = len(loaded.settings.link)
-    print(
-        f"{loaded.file}: fine: {links} links, {len(roster.units)} units, {len(roster.sites)} sites"
-    )
+    wrong = sum(finding.is_wrong for finding in findings)
+    counts = {
+        "link": len(loaded.settings.link), "unit": len(roster.units), "site": len(roster.sites)
+    }  # fmt: skip
+    told = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
+    print(f"{loaded.file}: {f'{wrong} WRONG' if wrong else 'fine'}: {told}")
     for finding in findings:
         mark = "WRONG" if finding.is_wrong else "note"
         print(f"  {mark}: {finding.where}: {finding.text}")
@@ -395,7 +403,7 @@ def emulate(
 def outbox(
     config: ConfigFile,
     *,
-    sink: Annotated[str, typer.Option(help="mqtt, influx or desk; all when empty.")] = "",
+    sink: Annotated[SinkName | None, typer.Option(help="One of them; all when not given.")] = None,
     limit: Annotated[int, typer.Option(help="Most rows of a sink to show.", min=1)] = 20,
     offer_again: Annotated[
         bool,
@@ -403,7 +411,10 @@ def outbox(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Rows that a sink refused for good, with the reason (the gateway may be running)."""
+    """Rows that a sink refused for good, with the reason (the gateway may be running).
+
+    Example: pdt-gateway outbox --config /etc/pdt-gateway/gateway.toml --sink influx
+    """
     from gateway.outbox import inspect  # noqa: PLC0415 - as above
 
     loaded, roster, _ = checking.check(config, Catalog.scan())
@@ -411,7 +422,7 @@ def outbox(
     if offer_again:
         _offer_again(loaded, roster, sink)
         return
-    reasons = [each for each in inspect.refusal_reasons(file) if sink in {"", each.sink}]
+    reasons = [each for each in inspect.refusal_reasons(file) if sink in {None, each.sink}]
     names = [sink] if sink else sorted({each.sink for each in reasons})
     rows = [row for name in names for row in inspect.refused_rows(file, name, limit)]
     if json:
@@ -425,7 +436,7 @@ def outbox(
         print(f"  {row.at.text()}  {row.sink}  {row.reason}  {row.payload[:120]!r}")
 
 
-def _offer_again(loaded: Loaded, roster: Roster, sink: str) -> None:
+def _offer_again(loaded: Loaded, roster: Roster, sink: SinkName | None) -> None:
     if sink != "influx":
         raise typer.BadParameter(
             "only rows of --sink influx: a series takes what is late, while a message about an "

@@ -23,7 +23,20 @@ PANELS = {
 PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names}
 
 
-class PanelGroup(TyperGroup):
+class PlainGroup(TyperGroup):
+    """Commands whose flags show no type: ``--probe <bool>`` reads as if a value were wanted."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command."""
+        command: Any = super().get_command(ctx, cmd_name)
+        if command is not None:
+            for option in command.get_params(ctx):
+                if getattr(option, "is_flag", False):
+                    option.metavar = ""
+        return command
+
+
+class PanelGroup(PlainGroup):
     """Shows the commands in their panels; one that is in no panel comes last."""
 
     def list_commands(self, ctx: Any) -> list[str]:

@@ -47,7 +47,7 @@ def test_the_first_screen_shows_the_panels_in_order() -> None:
         ),
         (
             ("check",),
-            "as if it were. Where the gateway runs, its links and broker are left alone.",
+            "Example: pdt-gateway check --config /etc/pdt-gateway/gateway.toml --probe",
         ),
         (
             ("number",),
@@ -57,3 +57,10 @@ def test_the_first_screen_shows_the_panels_in_order() -> None:
 )
 def test_paragraphs_are_whole_and_examples_stand_alone(words: tuple[str, ...], line: str) -> None:
     assert line in help_of(*words)
+
+
+@pytest.mark.parametrize("words", [("check",), ("backup",), ("influx", "setup")])
+def test_a_flag_does_not_look_as_if_it_wanted_a_value(words: tuple[str, ...]) -> None:
+    shown = "\n".join(help_of(*words))
+    assert "--json" in shown
+    assert "bool" not in shown

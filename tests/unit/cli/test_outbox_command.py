@@ -15,6 +15,9 @@ from gateway.outbox.database import connect
 from gateway.outbox.rows import Lane
 from gateway.outbox.tables import SetAside, Tables
 from gateway.settings import OutboxSettings
+from gateway.sinks.desk import DeskSink
+from gateway.sinks.influx import InfluxSink
+from gateway.sinks.mqtt import MqttSink
 from tests.support.influxdb import InfluxDb
 from tests.support.outbox import open_engine, put_emergency, running
 from tests.support.sink_rows import fix, raised
@@ -63,6 +66,15 @@ def test_rows_are_counted_by_reason_and_listed(tmp_path: Path) -> None:
         {"sink": "influx", "reason": "bad", "rows": 1},
     ]
     assert [row["reason"] for row in found["rows"]] == ["bad"]
+
+
+def test_a_sink_that_does_not_exist_is_told_with_those_that_do(tmp_path: Path) -> None:
+    asyncio.run(fill(tmp_path, "http://127.0.0.1:9"))
+    wrong = outbox(tmp_path, "--sink", "nosuch")
+    assert wrong.returncode == 2
+    for sink in (DeskSink, InfluxSink, MqttSink):
+        assert f"'{sink.name}'" in wrong.stderr
+        assert outbox(tmp_path, "--sink", sink.name).returncode == 0
 
 
 def test_rows_are_offered_again_only_to_the_series(tmp_path: Path) -> None:
