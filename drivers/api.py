@@ -213,7 +213,8 @@ class Driver(msgspec.Struct, Generic[OptionsT], frozen=True, kw_only=True):
     ``has_receipts`` is true where a radio waits for our acknowledgement. ``commands`` are the verbs
     that its codec takes (``TakesCommands``). ``place_of`` tells at which address and port a
     radio is spoken to that is on the air and has not spoken on this link, in protocols where the
-    number of a radio is its address. ``explain`` lists the fields of one frame, or of one
+    number of a radio is its address. ``networks`` are those that its radios have, where they are
+    programmed into them and not the site's. ``explain`` lists the fields of one frame, or of one
     line, in the order of the specification's tables, for ``decode --explain``; it never raises.
     """
 
@@ -230,6 +231,7 @@ class Driver(msgspec.Struct, Generic[OptionsT], frozen=True, kw_only=True):
     commands: frozenset[Verb] = frozenset()
     explain: Callable[[bytes], Sequence[Field]] | None = None
     place_of: Callable[[OptionsT, RadioId], tuple[str, int] | None] | None = None
+    networks: tuple[str, ...] = ()
     grade: str = "bronze"  # bronze, silver, gold, platinum: docs/drivers/README.md
     handles: tuple[Handles, ...] = ()
     refuses: tuple[Handles, ...] = ()

@@ -212,7 +212,7 @@ remote = "192.168.10.1:3005"
 allow = ["192.168.10.1/32"]
 
 [link.options]
-connect = true
+connect = true                  # we connect to the radio; false: it connects to us
 number_space = "dmr"            # or "pdt": 8-digit numbers of the PDT plan
 province_rule = false           # true: area and SSI in eight digits, as in Zhejiang
 own_radio_id = ""               # asked for; or written, such as "dmr:1001"

@@ -380,13 +380,13 @@ allow = ["127.0.0.0/8"]        # the networks that terminals come from
 silent_after_s = 180.0         # longer than the terminals' heartbeat
 
 [link.options]
-allow = ["013800138*"]         # the numbers of our own terminals
-auth_code = ""                 # the number itself
-accept_any_auth = true
-utc_offset_h = 8.0
-encrypted_coordinates = "leave_out"
-vendor_sos = true
-text_aloud = false
+allow = ["013800138*"]         # the numbers of our own terminals, with * and ?
+auth_code = ""                 # given to a terminal that registers; empty: its own number
+accept_any_auth = true         # false: alarms of who does not know the code are not verified
+utc_offset_h = 8.0             # the terminals' clock, hours east of UTC
+encrypted_coordinates = "leave_out"  # or "take": positions with status bit 5, within China
+vendor_sos = true              # the SOS key in item E7, as well as the standard's alarm bit
+text_aloud = false             # true: terminals read texts out, and do not only display them
 """
 
 DRIVER = Driver(

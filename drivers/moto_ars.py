@@ -22,7 +22,7 @@ from drivers.api import (
     Transport,
     Verb,
 )
-from drivers.motorola.peer import MotoOptions, radio_named
+from drivers.motorola.peer import RADIO_NETWORKS, MotoOptions, radio_named
 from drivers.motorola.service import RadioService, heard_on
 from drivers.wire import Field, WireError
 from gateway.model.events import RadioDeregistered, RadioRegistered
@@ -242,7 +242,7 @@ driver = "moto_ars"
 listen = "192.168.10.2:4005"     # this computer's address on the control station's USB network
 allow = ["12.0.0.0/8"]           # the radios
 peer_idle_s = 14400.0            # longer than a registration holds
-silent_after_s = 7200.0
+silent_after_s = 7200.0          # radios that have nothing to say are silent for hours
 
 [link.options]
 radio_network = 12               # the first octet of the radios' addresses
@@ -258,6 +258,7 @@ DRIVER = Driver(
     options=ArsOptions,
     codec=ArsCodec,
     max_frame=MAX_FRAME,
+    networks=RADIO_NETWORKS,
     has_receipts=True,
     commands=frozenset({Verb.CHECK}),
     explain=explain,

@@ -36,7 +36,7 @@ from drivers.motorola.mbxml import (
     stop,
     track,
 )
-from drivers.motorola.peer import MotoOptions
+from drivers.motorola.peer import RADIO_NETWORKS, MotoOptions
 from drivers.motorola.service import RadioService, heard_on, refused
 from drivers.wire import Field, WireError
 from gateway.model.events import PositionFix, Trigger
@@ -217,8 +217,8 @@ transport = "udp"
 driver = "moto_lrrp"
 listen = "192.168.10.2:4001"     # this computer's address on the control station's USB network
 allow = ["12.0.0.0/8"]           # the radios
-peer_idle_s = 14400.0
-silent_after_s = 3600.0
+peer_idle_s = 14400.0            # longer than a registration holds
+silent_after_s = 3600.0          # radios that are asked for nothing say nothing
 
 [link.options]
 radio_network = 12               # the first octet of the radios' addresses
@@ -233,6 +233,7 @@ DRIVER = Driver(
     options=LrrpOptions,
     codec=LrrpCodec,
     max_frame=MAX_FRAME,
+    networks=RADIO_NETWORKS,
     commands=frozenset({Verb.LOCATE, Verb.TRACK}),
     explain=explain,
     place_of=heard_on(PORT),

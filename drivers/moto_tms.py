@@ -20,7 +20,7 @@ from drivers.api import (
     Transport,
     Verb,
 )
-from drivers.motorola.peer import MotoOptions
+from drivers.motorola.peer import RADIO_NETWORKS, MotoOptions
 from drivers.motorola.service import RadioService, heard_on, refused
 from drivers.wire import Field, WireError
 from gateway.model.events import TextReceived
@@ -176,8 +176,8 @@ transport = "udp"
 driver = "moto_tms"
 listen = "192.168.10.2:4007"     # this computer's address on the control station's USB network
 allow = ["12.0.0.0/8"]           # the radios
-peer_idle_s = 14400.0
-silent_after_s = 7200.0
+peer_idle_s = 14400.0            # longer than a registration holds
+silent_after_s = 7200.0          # radios that have nothing to say are silent for hours
 
 [link.options]
 radio_network = 12               # the first octet of the radios' addresses
@@ -192,6 +192,7 @@ DRIVER = Driver(
     options=TmsOptions,
     codec=TmsCodec,
     max_frame=MAX_FRAME,
+    networks=RADIO_NETWORKS,
     has_receipts=True,
     commands=frozenset({Verb.TEXT}),
     explain=explain,

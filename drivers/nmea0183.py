@@ -188,8 +188,8 @@ baud = 9600              # 4800 for receivers that keep to the standard
 silent_after_s = 10.0    # a receiver that speaks every second and has been still so long is lost
 
 [link.options]
-checksum = "required"
-fix_week_rollover = false
+checksum = "required"    # or "optional": sentences without one are taken as well
+fix_week_rollover = false  # true: dates that are 1024 weeks back are moved to the present
 emergency_status = []    # for a Kenwood base radio: the status numbers that mean an emergency
 """
 

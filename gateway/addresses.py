@@ -19,6 +19,14 @@ def url_of(host: str, port: int) -> str:
     return f"http://{address_text((host, port))}"
 
 
+def is_loopback(host: str) -> bool:
+    """True where nobody outside of this machine reaches ``host``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class AllowList:
     """The networks whose addresses may speak to us. An empty list allows nobody."""
 

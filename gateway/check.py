@@ -1,15 +1,28 @@
 """Says what is wrong with a configuration, without connecting, or what each port answers."""
 
+from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import msgspec
 
+from gateway.addresses import AllowList, is_loopback
 from gateway.catalog import Catalog
 from gateway.clock import SystemClock
 from gateway.errors import ConfigError
 from gateway.links.factory import make_link
 from gateway.roster.units import Roster
-from gateway.settings import AnyLinkSettings, Loaded, load_settings
+from gateway.settings import (
+    LOOPBACK,
+    AnyLinkSettings,
+    InfluxSettings,
+    Loaded,
+    Settings,
+    TcpServerSettings,
+    UdpSettings,
+    load_settings,
+    parse_address,
+)
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -31,6 +44,8 @@ def check(file: Path, catalog: Catalog) -> tuple[Loaded, Roster, list[Finding]]:
     for link in loaded.settings.link:
         check_link(loaded, catalog, link)
     check_secrets(loaded)
+    findings += _unheard(loaded.settings)
+    findings += _series(loaded.settings.influx)
     if not loaded.settings.link:
         findings.append(Finding("link", "there is no link: nothing will come in"))
     if not roster.units:
@@ -50,6 +65,54 @@ def check(file: Path, catalog: Catalog) -> tuple[Loaded, Roster, list[Finding]]:
     if not loaded.settings.desk.enabled:
         findings.append(Finding("desk.enabled", "the desk page is off: nobody can take an alarm"))
     return loaded, roster, findings
+
+
+def _unheard(settings: Settings) -> Iterator[Finding]:
+    """Links and outputs whose addresses do not go together."""
+    for link in settings.link:
+        where = f"link {link.id!r}"
+        if isinstance(link, UdpSettings) and link.remote:
+            yield from _one_peer(where, link)
+        elif isinstance(link, TcpServerSettings | UdpSettings):
+            yield from _nobody_outside(where, link.listen, link.allow)
+    for out in settings.nmea_out:
+        yield from _nobody_outside(f"nmea_out {out.unit!r}", out.listen, out.allow)
+
+
+def _nobody_outside(where: str, listen: str, allow: tuple[str, ...]) -> Iterator[Finding]:
+    host, _ = parse_address(listen, where)
+    if not is_loopback(host) and all(ip_network(text).is_loopback for text in allow):
+        text = (
+            f"it listens at {listen} and hears this machine alone; write the networks that are to "
+            'be heard into allow, like "192.168.10.0/24"'
+        )
+        yield Finding(where, text)
+
+
+def _one_peer(where: str, link: UdpSettings) -> Iterator[Finding]:
+    listen, _ = parse_address(link.listen, where)
+    remote, _ = parse_address(link.remote, where)
+    if is_loopback(listen) and not is_loopback(remote):
+        text = (
+            f"remote {link.remote} cannot be reached from listen {link.listen}; "
+            "listen at an address of this machine in its network"
+        )
+        yield Finding(where, text)
+    if link.allow != LOOPBACK and not AllowList(link.allow).allows(remote):
+        text = (
+            f"remote {link.remote} is not in allow; with remote it alone is heard and allow is "
+            "not asked: take allow away, or is remote wrong?"
+        )
+        yield Finding(where, text)
+
+
+def _series(influx: InfluxSettings) -> Iterator[Finding]:
+    """What a 2.x server asks for; 3.x, and what only speaks its protocol, may do without."""
+    if influx.enabled and influx.api == "2":
+        if not influx.org:
+            yield Finding("influx.org", "is empty; a 2.x server refuses what names no organisation")
+        if not influx.token_file:
+            yield Finding("influx.token_file", "is empty; a 2.x server lets nobody in without one")
 
 
 def load_roster(loaded: Loaded) -> Roster:

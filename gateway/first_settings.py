@@ -3,19 +3,19 @@
 What is written is accepted by ``check``. Nothing that is there is ever overwritten.
 """
 
+import itertools
 import os
-import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-
-from drivers.api import Driver, Transport
 from gateway.catalog import Catalog
+from gateway.check import check_link
 from gateway.errors import ConfigError
+from gateway.first_links import link_table, setting, toml
+from gateway.handing_over import create
 from gateway.ports import PortFacts
-from gateway.settings import check_slug, parse_address
+from gateway.settings import check_slug, check_url, parse_address, parse_settings
 
 SETTINGS, UNITS = "gateway.toml", "units.toml"
 
@@ -63,42 +63,79 @@ class Wanted(NamedTuple):
 def write_first_settings(
     folder: Path, wanted: Wanted, found: Sequence[PortFacts], catalog: Catalog
 ) -> list[Path]:
-    """Write both files into ``folder``; raises ConfigError where one of them is there already."""
-    check_slug(wanted.site_id, "--site-id")
-    parse_address(wanted.desk, "--desk")
+    """Write both files into ``folder``; raises ConfigError and writes nothing where one is wrong.
+
+    They belong to whom the folder belongs, and its group may read them: the service's user.
+    """
+    _check_wishes(wanted)
     text = "\n".join(_settings(wanted, found, catalog)) + "\n"
     files = {folder / SETTINGS: text, folder / UNITS: UNITS_TEXT}
     for file in files:
         if file.exists():
             raise ConfigError(f"{file}: is there already and stays as it is; name another folder")
+    _check_text(text, folder / SETTINGS, catalog)
+    written: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file, content in files.items():
-            handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640)
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            with os.fdopen(create(file, 0o640), "w", encoding="utf-8") as stream:
+                written.append(file)
                 stream.write(content)
     except OSError as error:
+        for file in written:
+            file.unlink(missing_ok=True)
         raise ConfigError(
             f"{folder}: no settings can be written there ({error.strerror}); "
             "name a folder that you may write"
         ) from None
-    return list(files)
+    return written
+
+
+def _check_wishes(wanted: Wanted) -> None:
+    """What is told best by the name of its option."""
+    check_slug(wanted.site_id, "--site-id")
+    parse_address(wanted.desk, "--desk")
+    if wanted.mqtt:
+        parse_address(wanted.mqtt, "--mqtt")
+    if wanted.influx:
+        check_url(wanted.influx, "--influx")
+
+
+def _check_text(text: str, file: Path, catalog: Catalog) -> None:
+    """Everything that ``check`` refuses is refused before there is a file."""
+    try:
+        loaded = parse_settings(text, file)
+        for link in loaded.settings.link:
+            check_link(loaded, catalog, link)
+    except ConfigError as error:
+        told = str(error).removeprefix(f"{file}: ")
+        raise ConfigError(f"nothing was written: {told}") from None
 
 
 def _settings(wanted: Wanted, found: Sequence[PortFacts], catalog: Catalog) -> Iterator[str]:
     yield "# Settings of the gateway 网关设置. What is not here has its default; every key is in"
-    yield "# config/gateway.toml of the project. Passwords stand in files that a key names."
-    yield "#     pdt-gateway check --config gateway.toml --probe     what each port answers"
+    yield "# config/gateway.toml of the project. A line that begins with # and a key is off; take"
+    yield "# the # away to change it. A password never stands here; a key that ends in _file"
+    yield "# names the file that holds it."
+    yield "#"
+    yield "#     pdt-gateway check --config gateway.toml             what is wrong with it"
+    yield "#     pdt-gateway check --config gateway.toml --probe     and what each port answers"
     yield ""
+    yield "# 站点: which site this is."
     yield "[site]"
-    yield f"id = {_text(wanted.site_id)}"
-    yield f"name = {_text(wanted.site_name)}"
-    yield f"zone = {_text(wanted.zone)}  # times are shown in it; everything is stored in UTC"
-    yield f"data_dir = {_text(wanted.data_dir)}"
-    yield f'units_file = "{UNITS}"'
+    yield setting("id", wanted.site_id, "part of every topic and series")
+    yield setting("name", wanted.site_name, "for people; the id when empty")
+    yield setting("zone", wanted.zone, "times are shown in it; everything is stored in UTC")
+    yield setting("data_dir", wanted.data_dir, "databases; absolute, or relative to this file")
+    yield setting("units_file", UNITS, "who carries which radio; beside this file")
+    yield ""
+    yield "# 链路: a [[link]] for each way in."
     ids: set[str] = set()
     for name, place in wanted.links:
-        yield from _link(catalog.get(name), place, ids)
+        own_id = next(free for free in _ids(name) if free not in ids)
+        ids.add(own_id)
+        yield ""
+        yield from link_table(catalog.get(name), place, own_id)
     named = {place for _, place in wanted.links}
     for port in found:
         if not {port.path, port.device} & named:
@@ -106,43 +143,14 @@ def _settings(wanted: Wanted, found: Sequence[PortFacts], catalog: Catalog) -> I
     yield from _broker(wanted)
     yield from _series(wanted)
     yield ""
+    yield "# 席位页面: the desk page."
     yield "[desk]"
-    yield f"listen = {_text(wanted.desk)}  # other machines come through a TLS proxy"
+    yield setting("listen", wanted.desk, "other machines come through a TLS proxy")
 
 
-def _link(driver: Driver[Any], place: str, ids: set[str]) -> Iterator[str]:
-    """A link of a driver at a serial path or an address; the rest as in the driver's example."""
-    own_id = driver.name.replace("_", "-")
-    own_id = next(name for n in range(1, 1000) if (name := f"{own_id}-{n}") not in ids)
-    ids.add(own_id)
-    table = _example(driver)
-    table |= {"id": own_id, "driver": driver.name}
-    if "/" in place:
-        table = {key: table[key] for key in ("id", "driver", "options") if key in table}
-        table |= {"transport": str(Transport.SERIAL), "port": place}
-    else:
-        host, port = parse_address(place, f"--link {driver.name}")
-        if table.get("transport") == Transport.TCP_CLIENT:
-            table |= {"host": host, "port": port}
-        elif table.get("transport") == Transport.UDP and "remote" in table:
-            table["remote"] = place
-        else:
-            for away in ("port", "baud", "host"):
-                table.pop(away, None)
-            is_udp = table.get("transport") == Transport.UDP
-            table["transport"] = str(Transport.UDP if is_udp else Transport.TCP_SERVER)
-            table["listen"] = place
-    yield ""
-    yield f"# {driver.title} {driver.title_zh}: docs/drivers/{driver.name}.md"
-    yield "[[link]]"
-    for key in ("id", "driver", "transport", *sorted(table.keys() - {"id", "driver", "transport"})):
-        yield f"{key} = {_value(table[key])}"
-
-
-def _example(driver: Driver[Any]) -> dict[str, Any]:
-    """The first link of the driver's example."""
-    links = tomllib.loads(driver.example).get("link", [{}])
-    return dict(links[0])
+def _ids(driver: str) -> Iterator[str]:
+    """Names for links of a driver."""
+    return (f"{driver.replace('_', '-')}-{n}" for n in itertools.count(1))
 
 
 def _found(port: PortFacts) -> Iterator[str]:
@@ -151,61 +159,40 @@ def _found(port: PortFacts) -> Iterator[str]:
     yield f"# plugged in here: {port.path} {port.what}".rstrip()
     yield "# pdt-gateway ports says what it speaks; take the # away when the driver is right"
     yield "#[[link]]"
-    yield f"#id = {_text(Path(port.device).name)}"
-    yield f"#driver = {_text(speaks)}"
-    yield '#transport = "serial"'
-    yield f"#port = {_text(port.path)}"
+    yield f"#{setting('id', Path(port.device).name, 'unique; part of topics and series')}"
+    yield f"#{setting('driver', speaks, 'pdt-gateway drivers lists them')}"
+    yield f"#{setting('transport', 'serial', 'a serial port')}"
+    yield f"#port = {toml(port.path)}"
 
 
 def _broker(wanted: Wanted) -> Iterator[str]:
     yield ""
-    if not wanted.mqtt:
-        yield "#[mqtt]"
-        yield "#enabled = true"
-        yield '#host = "127.0.0.1"'
-        return
-    host, port = parse_address(wanted.mqtt, "--mqtt")
-    yield "[mqtt]"
-    yield "enabled = true"
-    yield f"host = {_text(host)}"
-    yield f"port = {port}"
-    yield '#user = "gateway"                     # and its password, in a file of its own'
-    yield '#password_file = "mqtt_password"'
-    yield '#ca_file = "mqtt_ca.crt"              # turns TLS on'
+    yield "# 消息代理: the MQTT broker."
+    host, port = parse_address(wanted.mqtt, "--mqtt") if wanted.mqtt else ("127.0.0.1", 1883)
+    mark = "" if wanted.mqtt else "#"
+    yield f"{mark}[mqtt]"
+    yield f"{mark}{setting('enabled', value=True, meaning='false: nothing is published')}"
+    yield f"{mark}{setting('host', host, 'name or address')}"
+    yield f"{mark}{setting('port', port, '8883 is usual with TLS')}"
+    yield f"#{setting('user', 'gateway', 'its account at the broker')}"
+    yield f"#{setting('password_file', 'mqtt_password', 'the file that holds its password')}"
+    yield f"#{setting('ca_file', 'mqtt_ca.crt', 'turns TLS on')}"
 
 
 def _series(wanted: Wanted) -> Iterator[str]:
     yield ""
-    if not wanted.influx:
-        yield "#[influx]"
-        yield "#enabled = true"
-        yield '#url = "http://127.0.0.1:8086"'
-        return
-    yield "[influx]                              # pdt-gateway influx setup makes its places"
-    yield "enabled = true"
-    yield f"url = {_text(wanted.influx)}"
-    yield f"api = {_text(wanted.influx_api)}"
-    if wanted.influx_api == "1":
-        yield '#user = "gateway"'
-        yield '#password_file = "influx_password"'
-        yield '#alarms_to = "alarms"                 # after influx setup has made it'
+    yield "# 时间序列: InfluxDB. pdt-gateway influx setup makes its places."
+    mark = "" if wanted.influx else "#"
+    api, url = wanted.influx_api, wanted.influx or "http://127.0.0.1:8086"
+    yield f"{mark}[influx]"
+    yield f"{mark}{setting('enabled', value=True, meaning='false: no series is written')}"
+    yield f"{mark}{setting('url', url, 'http:// or https://, host and port')}"
+    yield f"{mark}{setting('api', api, '1 for a 1.x server, 2 for 2.x and 3.x')}"
+    if api == "1":
+        yield f"#{setting('user', 'gateway', 'its account, where the server asks for one')}"
+        yield f"#{setting('password_file', 'influx_password', 'the file that holds its password')}"
     else:
-        yield '#org = "police"'
-        yield '#token_file = "influx_token"'
-        yield '#alarms_to = "pdt/alarms"             # after influx setup has made it'
-
-
-def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict):
-        inner = ", ".join(f"{key} = {_value(each)}" for key, each in value.items())
-        return f"{{ {inner} }}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
-    return _text(value) if isinstance(value, str) else repr(value)
-
-
-def _text(text: str) -> str:
-    """A TOML string."""
-    return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
+        yield f"#{setting('org', 'police', 'the organisation; 2.x needs it')}"
+        yield f"#{setting('token_file', 'influx_token', 'the file that holds its token; so 2.x')}"
+    place = "alarms" if api == "1" else "pdt/alarms"
+    yield f"#{setting('alarms_to', place, 'alarms are kept longer there; after influx setup')}"

@@ -10,6 +10,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -20,7 +21,7 @@ from gateway.model.identity import SLUG
 from gateway.model.requests import Verb
 
 MAX_PORT = 65_535
-LOOPBACK = ("127.0.0.0/8", "::1/128")
+LOOPBACK = ("127.0.0.0/8", "::1/128")  # this machine alone
 
 TeamKind = Literal["stationed", "mobile", "area", "village", "watch", "police", "other"]
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -278,11 +279,18 @@ class Loaded(msgspec.Struct, frozen=True):
 def load_settings(file: Path) -> Loaded:
     """Read and check a settings file; raises ConfigError."""
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{file}: is not UTF-8 text") from None
+    return parse_settings(text, file)
+
+
+def parse_settings(text: str, file: Path) -> Loaded:
+    """Check the text of a settings file, which need not be there yet; raises ConfigError."""
+    try:
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from None
     settings = convert_table(document, Settings, file)
@@ -432,6 +440,7 @@ def _check_links(settings: Settings, file: Path) -> None:
 
 
 def _check_outputs(settings: Settings, file: Path) -> None:
+    check_url(settings.influx.url, f"{file}: influx.url")
     known = {link.id for link in settings.link}
     for channel in settings.airtime:
         for link_id in channel.links:
@@ -450,6 +459,26 @@ def parse_address(text: str, where: str) -> tuple[str, int]:
     if not colon or not host or not port.isdigit() or int(port) > MAX_PORT:
         raise ConfigError(f"{where}: {text!r} is not 'address:port', for example '127.0.0.1:8080'")
     return host.strip("[]"), int(port)
+
+
+def check_url(text: str, where: str) -> str:
+    """``text`` if it is the URL of a server; raises ConfigError beginning with ``where``."""
+    if "@" in text:  # the text is not told: what stands before it is a password
+        raise ConfigError(
+            f"{where}: it holds a name or a password; write 'http://host:port' alone, and name the "
+            "file that holds the secret"
+        )
+    try:
+        url = urlsplit(text)
+        is_server = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
+    except ValueError:  # a port that is none, a bracket that is not closed
+        is_server = False
+    if not is_server or not text.isascii() or re.search(r"[?#\s]", text):
+        raise ConfigError(
+            f"{where}: {text!r} is not 'http://host:port' or 'https://host:port', "
+            "for example 'http://127.0.0.1:8086'"
+        )
+    return text
 
 
 def _check_networks(networks: tuple[str, ...], where: str) -> None:

@@ -13,6 +13,8 @@ from drivers.api import CodecOptions, Command, Moment, Outcome
 from gateway.model.identity import RadioId, radio_id
 
 SPACE = "motorola"
+RADIO_NETWORK = 12  # as radios leave the factory
+RADIO_NETWORKS = (f"{RADIO_NETWORK}.0.0.0/8",)
 MOST_NUMBER = 0xFFFFFF
 RESEND_S = 5.0  # a question that is not answered goes out again
 MOST_SENDS = 3
@@ -28,7 +30,7 @@ class MotoOptions(CodecOptions, frozen=True, kw_only=True):
     ("CAI network").
     """
 
-    radio_network: Octet = 12
+    radio_network: Octet = RADIO_NETWORK
 
 
 def radio_at(peer: str, radio_network: int) -> RadioId | None:

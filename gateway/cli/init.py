@@ -8,6 +8,7 @@ import typer
 
 from gateway import check as checking
 from gateway.catalog import Catalog
+from gateway.cli.common import note_for_root
 from gateway.first_settings import SETTINGS, Wanted, write_first_settings
 from gateway.ports import plugged_in
 
@@ -16,26 +17,47 @@ def init(
     folder: Annotated[Path, typer.Argument(help="Where gateway.toml and units.toml are written.")],
     *,
     site_id: Annotated[
-        str, typer.Option(help="Part of topics and series; asked for if empty.")
+        str,
+        typer.Option(
+            metavar="name",
+            help="Part of topics and series: letters, digits, - and _; asked for if empty.",
+        ),
     ] = "",
-    site_name: Annotated[str, typer.Option(help="For people, such as 榕溪镇.")] = "",
-    zone: Annotated[str, typer.Option(help="Times are shown in it.")] = "Asia/Shanghai",
-    data_dir: Annotated[str, typer.Option(help="Relative to the settings, or absolute.")] = "var",
+    site_name: Annotated[
+        str, typer.Option(metavar="text", help="For people, such as 榕溪镇.")
+    ] = "",
+    zone: Annotated[
+        str, typer.Option(metavar="zone", help="Times are shown in it.")
+    ] = "Asia/Shanghai",
+    data_dir: Annotated[
+        str,
+        typer.Option(metavar="path", help="For the databases; relative to the settings, or not."),
+    ] = "var",
     link: Annotated[
         list[str] | None,
         typer.Option(
-            help="driver=place, may be repeated: nmea0183=/dev/serial/by-id/usb-…, "
-            "jt808=127.0.0.1:10808."
+            metavar="driver=place",
+            help="A way in; may be repeated. The place is a serial port "
+            "(nmea0183=/dev/serial/by-id/usb-…), or address:port: where terminals and repeaters "
+            "come to us (jt808=192.168.10.2:10808), or where the radio, gpsd or port server is "
+            "(hytera_hrnp=192.168.10.1:3005). `pdt-gateway drivers` lists the drivers.",
         ),
     ] = None,
-    mqtt: Annotated[str, typer.Option(help="The broker, host:port.")] = "",
-    influx: Annotated[str, typer.Option(help="The time series, http://host:8086.")] = "",
-    influx_api: Annotated[Literal["1", "2"], typer.Option(help="1.x, or 2.x and 3.x.")] = "2",
-    desk: Annotated[str, typer.Option(help="Where the page listens.")] = "127.0.0.1:8080",
+    mqtt: Annotated[str, typer.Option(metavar="host:port", help="The broker.")] = "",
+    influx: Annotated[
+        str, typer.Option(metavar="url", help="The time series, like http://127.0.0.1:8086.")
+    ] = "",
+    influx_api: Annotated[
+        Literal["1", "2"], typer.Option(help="Its server: 1 for 1.x, 2 for 2.x and 3.x.")
+    ] = "2",
+    desk: Annotated[
+        str, typer.Option(metavar="address:port", help="Where the page listens.")
+    ] = "127.0.0.1:8080",
 ) -> None:
     """Write commented settings that `check` accepts, with the serial ports that are plugged in.
 
-    Asks for what is not given when it runs in a terminal. Overwrites nothing.
+    Asks for what is not given when it runs in a terminal. Overwrites nothing, and writes nothing
+    where a wish cannot be. The files belong to whom the folder belongs.
 
     Example: pdt-gateway init /etc/pdt-gateway --site-id rongxi --link jt808=127.0.0.1:10808
     """
@@ -63,6 +85,7 @@ def init(
     _, _, findings = checking.check(folder / SETTINGS, catalog)
     for finding in findings:
         print(f"  note: {finding.where}: {finding.text}")
+    note_for_root(folder / SETTINGS)
     print(f"next: pdt-gateway check --config {folder / SETTINGS} --probe")
 
 

@@ -1,14 +1,24 @@
 """``pdt-gateway init`` and ``check --probe``: from a bare machine to a first answer."""
 
+import errno
 import json
+import re
 import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from drivers.api import Driver, Transport
+from gateway.catalog import Catalog
+from gateway.check import check
+from gateway.errors import ConfigError
+from gateway.first_settings import Wanted, write_first_settings
+from gateway.handing_over import create
+from gateway.settings import LOOPBACK, load_settings
 from hil_tests.rig.pty import PtyPort
 from tests.support.gateway_process import GatewayProcess
 from tests.support.influxdb import InfluxDb
@@ -61,13 +71,112 @@ def test_what_init_writes_is_accepted_and_never_overwritten(tmp_path: Path) -> N
         (("--site-id", "a", "--link", "jt808"), "driver=place"),
         (("--site-id", "a", "--link", "jt999=127.0.0.1:1"), "jt999"),
         (("--site-id", "a", "--mqtt", "host"), "--mqtt"),
+        (("--site-id", "a", "--zone", "Nowhere"), "nothing was written: site.zone: 'Nowhere'"),
+        (("--site-id", "a", "--influx", "nonsense"), "--influx: 'nonsense'"),
+        (("--site-id", "a", "--influx", "influx.local:8086"), "--influx: 'influx.local:8086'"),
+        (("--site-id", "a", "--link", "gpsd_json=/dev/x"), "does not run on 'serial'"),
     ],
 )
 def test_a_wrong_wish_writes_nothing(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
     done = run("init", tmp_path / "etc", *words)
     assert done.returncode == 2
     assert told in done.stderr
-    assert not (tmp_path / "etc" / "gateway.toml").exists()
+    assert not (tmp_path / "etc").exists()
+
+
+NEAR, FAR, PATH = "127.0.0.1:5001", "10.20.0.7:5001", "/dev/serial/by-id/usb-x"
+
+
+@pytest.mark.parametrize("place", [NEAR, FAR, "0.0.0.0:5001", "[::]:5001", "[fd00::7]:5001", PATH])
+@pytest.mark.parametrize("driver", list(Catalog.scan()), ids=lambda driver: str(driver.name))
+def test_every_driver_is_written_as_check_wants_it(
+    tmp_path: Path, driver: Driver[Any], place: str
+) -> None:
+    if place == PATH and Transport.SERIAL not in driver.transports:
+        pytest.skip(f"{driver.name} does not run on a serial port")
+    catalog = Catalog.scan()
+    wanted = Wanted(site_id="a", links=[(driver.name, place), (driver.name, place)])
+    config, _ = write_first_settings(tmp_path, wanted, [], catalog)
+    loaded, _, findings = check(config, catalog)
+    text = config.read_text(encoding="utf-8")
+    first, second = loaded.settings.link
+    assert (first.driver, first.id) == (driver.name, f"{driver.name.replace('_', '-')}-1")
+    assert msgspec.structs.replace(second, id=first.id) == first
+    assert not any(first.options.values()), "options stand there as comments, with their defaults"
+    assert catalog.codec(driver.name, first.options, "a")
+    assert "192.168." not in text, "no address of an example"
+    assert "0138" not in text, "no number of an example"
+    is_deaf = any("this machine alone" in finding.text for finding in findings)
+    assert is_deaf == ("NOBODY ELSE IS HEARD" in text)
+
+
+@pytest.mark.parametrize(
+    ("link", "keys"),
+    [
+        ("jt808=192.168.7.2:1", {"listen": "192.168.7.2:1", "allow": ("192.168.7.0/24",)}),
+        ("jt808=0.0.0.0:1", {"allow": LOOPBACK}),
+        ("jt808=8.8.8.8:1", {"allow": LOOPBACK}),
+        ("jt808=127.0.0.1:1", {"allow": LOOPBACK}),
+        ("moto_ars=0.0.0.0:4005", {"allow": ("12.0.0.0/8",)}),
+        ("hytera_hrnp=10.0.0.5:3005", {"listen": "0.0.0.0:3005", "remote": "10.0.0.5:3005"}),
+        ("hytera_hrnp=127.0.0.1:3005", {"listen": "127.0.0.1:0", "remote": "127.0.0.1:3005"}),
+        ("gpsd_json=10.0.0.5:2947", {"host": "10.0.0.5", "port": 2947}),
+        ("tetra_pei=10.0.0.5:4001", {"host": "10.0.0.5", "port": 4001}),
+        ("tetra_pei=/dev/x", {"port": "/dev/x", "baud": 38400}),
+    ],
+)
+def test_addresses_and_who_is_heard_come_from_the_place(
+    tmp_path: Path, link: str, keys: dict[str, Any]
+) -> None:
+    driver, _, place = link.partition("=")
+    wanted = Wanted(site_id="a", links=[(driver, place)])
+    config, _ = write_first_settings(tmp_path, wanted, [], Catalog.scan())
+    (written,) = load_settings(config).settings.link
+    assert {key: getattr(written, key) for key in keys} == keys
+
+
+def test_each_key_is_explained_and_each_option_is_one_sign_away(tmp_path: Path) -> None:
+    catalog = Catalog.scan()
+    links = [(driver.name, FAR) for driver in catalog]
+    wanted = Wanted(site_id="a", links=links, mqtt="b:1883", influx="http://b:8086")
+    config, _ = write_first_settings(tmp_path, wanted, [], catalog)
+    lines = config.read_text(encoding="utf-8").splitlines()
+    keys = [n for n, line in enumerate(lines) if re.match(r'#?("[^"]*"|[a-z_0-9]+) = ', line)]
+    bare = [
+        lines[n]
+        for n in keys
+        if not re.search(r"  # \S", lines[n])
+        and not lines[n - 1].startswith("# ")
+        and not lines[n].startswith('#"')  # names in a table that is explained as a whole
+    ]
+    assert len(keys) > 80
+    assert not bare
+    assert max(map(len, lines)) <= 100
+
+    in_options = False
+    for n, line in enumerate(lines):
+        in_options = line.startswith("[link.options]") if line.startswith("[") else in_options
+        if in_options:
+            lines[n] = re.sub(r"^#([a-z_0-9]+ = )", r"\1", line)
+    config.write_text("\n".join(lines), encoding="utf-8")
+    for link in check(config, catalog)[0].settings.link:
+        known = catalog.get(link.driver).options
+        assert link.options.keys() == {f.name for f in msgspec.structs.fields(known)}
+        assert msgspec.convert(link.options, known) == known(), "a comment shows the default"
+
+
+def test_what_cannot_be_written_whole_is_not_left_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Path, mode: int) -> int:
+        if file.name == "units.toml":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return create(file, mode)
+
+    monkeypatch.setattr("gateway.first_settings.create", full)
+    with pytest.raises(ConfigError, match="No space left on device"):
+        write_first_settings(tmp_path, Wanted(site_id="a"), [], Catalog.scan())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.needs("mosquitto", "influxd")

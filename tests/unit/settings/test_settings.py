@@ -55,6 +55,13 @@ def test_a_link_is_read_by_its_transport(tmp_path: Path) -> None:
             ["link 'r1'.transport", "'seriel'", "serial, tcp_client"],
         ),
         (LINK + LINK.removeprefix(SITE), ["two links", "'r1'", "rename"]),
+        (
+            SITE + "[influx]\nurl = 'nonsense'\n",
+            ["influx.url", "'nonsense'", "http://127.0.0.1:8086"],
+        ),
+        (SITE + "[influx]\nurl = 'influx.local:8086'\n", ["influx.url", "http://host:port"]),
+        (SITE + "[influx]\nurl = 'http://h:x'\n", ["influx.url", "'http://h:x'"]),
+        (SITE + "[influx]\nurl = 'http://:8086'\n", ["influx.url", "http://host:port"]),
         ("site = [", ["not valid TOML"]),
         (
             SITE + '[[link]]\nid="a"\ndriver="jt808"\ntransport="tcp_server"\n'
@@ -72,6 +79,69 @@ def test_a_wrong_setting_is_told_in_one_line(tmp_path: Path, text: str, parts: l
     assert "\n" not in message
     for part in parts:
         assert part in message
+
+
+def test_a_password_in_a_url_is_refused_and_not_told(tmp_path: Path) -> None:
+    file = written(tmp_path, SITE + "[influx]\nurl = 'http://gateway:hush@h:8086'\n")
+    with pytest.raises(ConfigError, match="name the file that holds the secret") as refused:
+        load_settings(file)
+    assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8086", "https://influx.local", "http://[::1]:1/a"]
+)
+def test_the_url_of_a_server_is_taken(tmp_path: Path, url: str) -> None:
+    file = written(tmp_path, SITE + f"[influx]\nurl = '{url}'\n")
+    assert load_settings(file).settings.influx.url == url
+
+
+def noted(folder: Path, text: str) -> dict[str, str]:
+    """What `check` notes of settings that work, by place."""
+    _, _, findings = check(written(folder, text), Catalog.scan())
+    return {finding.where: finding.text for finding in findings}
+
+
+TCP = SITE + '[[link]]\nid = "a"\ndriver = "jt808"\ntransport = "tcp_server"\n'
+UDP = SITE + '[[link]]\nid = "a"\ndriver = "hytera_hrnp"\ntransport = "udp"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (TCP + 'listen = "0.0.0.0:1"\n', "hears this machine alone"),
+        (TCP + 'listen = "192.168.1.2:1"\nallow = ["127.0.0.1/32"]\n', "hears this machine alone"),
+        (TCP + 'listen = "0.0.0.0:1"\nallow = ["10.0.0.0/8"]\n', ""),
+        (TCP + 'listen = "127.0.0.1:1"\n', ""),
+        (UDP + 'listen = "0.0.0.0:1"\n', "hears this machine alone"),
+        (UDP + 'listen = "0.0.0.0:1"\nremote = "10.0.0.5:3005"\n', ""),
+        (UDP + 'remote = "10.0.0.5:3005"\n', "cannot be reached from listen 127.0.0.1:0"),
+        (
+            UDP + 'listen = "0.0.0.0:1"\nremote = "10.0.0.5:1"\nallow = ["10.1.0.0/16"]\n',
+            "remote 10.0.0.5:1 is not in allow",
+        ),
+        (UDP + 'listen = "0.0.0.0:1"\nremote = "10.0.0.5:1"\nallow = ["10.0.0.0/16"]\n', ""),
+    ],
+)
+def test_addresses_that_do_not_go_together_are_noted(tmp_path: Path, text: str, told: str) -> None:
+    found = noted(tmp_path, text).get("link 'a'", "")
+    assert told in found
+    assert bool(found) == bool(told)
+
+
+def test_an_output_that_nobody_can_read_is_noted(tmp_path: Path) -> None:
+    out = SITE + '[[nmea_out]]\nunit = "u"\nlisten = "0.0.0.0:1"\n'
+    assert "this machine alone" in noted(tmp_path, out)["nmea_out 'u'"]
+    assert "nmea_out 'u'" not in noted(tmp_path, out + 'allow = ["10.0.0.0/8"]\n')
+
+
+def test_a_series_of_2x_without_organisation_or_token_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("t")
+    series = SITE + "[influx]\nenabled = true\n"
+    assert {"influx.org", "influx.token_file"} <= noted(tmp_path, series).keys()
+    whole = series + 'org = "o"\ntoken_file = "token"\n'
+    for text in (whole, series + 'api = "1"\n', SITE):
+        assert not [where for where in noted(tmp_path, text) if where.startswith("influx")]
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
