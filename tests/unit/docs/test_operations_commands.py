@@ -159,8 +159,8 @@ def test_every_command_of_ours_runs(machine: Machine) -> None:
                 " restore " in line
                 and "--" not in line.partition(" restore ")[2].partition("--config")[2]
             ):
-                for database in (machine.folder / "data").glob("*.db*"):
-                    database.unlink()
+                for file in (machine.folder / "data").glob("*.db*"):
+                    file.unlink()
             done = machine.run(line)
             assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
             assert "Traceback" not in done.stderr
