@@ -84,11 +84,13 @@ class Gateway:
         catalog: Catalog,
         clock: Clock | None = None,
         environment: Mapping[str, str] | None = None,
+        *,
+        watchdog_s: float = 0.0,
     ) -> None:
         settings = loaded.settings
         self.loaded = loaded
         self.clock = clock or SystemClock()
-        self.manager = ServiceManager(environment or {}, self.clock)
+        self.manager = ServiceManager(environment or {}, self.clock, watchdog_s)
         self.data_dir = loaded.path(settings.site.data_dir)
         self.counters = Counters()
         self.bus = Bus()
@@ -412,8 +414,11 @@ def allow_many_peers() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def serve(config: Path) -> None:
-    """``pdt-gateway run``: check the settings, serve until SIGTERM or SIGINT."""
+def serve(config: Path, watchdog_s: float) -> None:
+    """``pdt-gateway run``: check the settings, serve until SIGTERM or SIGINT.
+
+    With the event loop stuck for ``watchdog_s`` the process ends; 0: it does not.
+    """
     catalog = Catalog.scan()
     loaded, roster, findings = check(config, catalog)
     logs.set_up(loaded.settings.log.level, loaded.settings.log.format)
@@ -421,8 +426,8 @@ def serve(config: Path) -> None:
         log.warning("settings_note", where=finding.where, text=finding.text)
     allow_many_peers()
     os.umask(0o077)  # positions and secrets are for this user alone
-    gateway_of_site = Gateway(loaded, roster, catalog, environment=os.environ)
-    asyncio.run(run_until_signal(gateway_of_site, _begin_service))
+    served = Gateway(loaded, roster, catalog, environment=os.environ, watchdog_s=watchdog_s)
+    asyncio.run(run_until_signal(served, _begin_service))
 
 
 def _begin_service(served: Gateway) -> None:

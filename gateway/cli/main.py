@@ -282,7 +282,18 @@ def check(
 
 
 @app.command()
-def run(config: ConfigFile) -> None:
+def run(
+    config: ConfigFile,
+    *,
+    watchdog_s: Annotated[
+        float,
+        typer.Option(
+            help="End after so many seconds with the event loop stuck, to be started again; "
+            "0 for never. Under systemd its WatchdogSec counts instead.",
+            min=0,
+        ),
+    ] = 15.0,
+) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 
     Say `pdt-gateway check` first; docs/operations.md has it under systemd and in a compose file.
@@ -291,7 +302,7 @@ def run(config: ConfigFile) -> None:
     """
     from gateway.app import serve  # noqa: PLC0415 - the other commands start faster without it
 
-    serve(config)
+    serve(config, watchdog_s)
 
 
 @app.command()

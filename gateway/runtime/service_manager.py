@@ -2,7 +2,8 @@
 
 The protocol is one datagram a message on the socket that NOTIFY_SOCKET names; without that variable
 nothing is said. The beat comes from the event loop and only while the outbox's thread lives, so a
-gateway that hangs, or can make nothing durable, is started again.
+gateway that hangs, or can make nothing durable, is started again. Where no manager counts the
+beats, a watchdog of our own does.
 """
 
 import os
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from gateway.clock import Clock
+from gateway.runtime.watchdog import Watchdog
 
 log = structlog.get_logger("gateway.service_manager")
 
@@ -20,12 +22,18 @@ BEATS = 3  # so many in the time after which the manager loses patience
 
 
 class ServiceManager:
-    """Whoever started us and listens; silent where nobody does."""
+    """Whoever started us and listens; silent where nobody does.
 
-    def __init__(self, environment: Mapping[str, str], clock: Clock) -> None:
+    ``watchdog_s`` is the patience of our own watchdog where the manager has none; 0: no watchdog.
+    """
+
+    def __init__(
+        self, environment: Mapping[str, str], clock: Clock, watchdog_s: float = 0.0
+    ) -> None:
         self._clock = clock
         self._address = _address(environment.get("NOTIFY_SOCKET", ""))
-        self._patience_s = _patience_s(environment)
+        self._patience_s = _patience_s(environment) if self._address is not None else None
+        self._watchdog_s = watchdog_s
         self._has_failed = False
 
     def ready(self, text: str) -> None:
@@ -38,12 +46,19 @@ class ServiceManager:
 
     async def run(self, is_alive: Callable[[], bool]) -> None:
         """Beat until cancelled, as long as ``is_alive``; ends at once where no beat is wanted."""
-        if self._patience_s is None:
-            return
+        if self._patience_s is not None:
+            await self._beat(lambda: self._send("WATCHDOG=1"), is_alive, self._patience_s)
+        elif self._watchdog_s > 0:
+            with Watchdog(self._watchdog_s) as watchdog:
+                await self._beat(watchdog.beat, is_alive, self._watchdog_s)
+
+    async def _beat(
+        self, beat: Callable[[], None], is_alive: Callable[[], bool], patience_s: float
+    ) -> None:
         while True:
             if is_alive():
-                self._send("WATCHDOG=1")
-            await self._clock.sleep(self._patience_s / BEATS)
+                beat()
+            await self._clock.sleep(patience_s / BEATS)
 
     def _send(self, message: str) -> None:
         if self._address is None:

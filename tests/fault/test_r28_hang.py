@@ -2,12 +2,15 @@
 
 A stand-in plays systemd: it listens on NOTIFY_SOCKET, kills what has not beaten for WatchdogSec and
 starts it again after RestartSec, both as the unit file says, shortened where only the order counts.
+In a container nobody counts beats, so the gateway ends itself, and the restart policy acts.
 """
 
 import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,14 +18,17 @@ from pathlib import Path
 import pytest
 
 from tests.support.gateway_process import GatewayProcess, settings
-from tests.support.mosquitto import Mosquitto
+from tests.support.mosquitto import Mosquitto, wait_for_port
 from tests.support.mqtt_listener import Listener
 from tests.support.ports import free_port
 
 UNIT = Path(__file__).resolve().parents[2] / "config" / "pdt-gateway.service"
+DOCKERFILE = UNIT.parents[1] / "Dockerfile"
+(COMMAND,) = re.findall(r'^CMD \["(run)", "(--config)", ', DOCKERFILE.read_text(), re.MULTILINE)
 RESTARTED_S, SILENT_S = 30.0, 15.0
 
 SHORT_S = 3.0
+RESTART_POLICY_S = 0.1  # what Docker waits before it starts a container again that ran for a while
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(90)]
 
@@ -115,3 +121,57 @@ def test_a_process_that_stands_still_is_shown_silent_and_started_again(
         f"watchdog of {SHORT_S:g} s; with the unit file's times {most_s:.1f} s at most"
     )
     assert most_s <= RESTARTED_S
+
+
+class Container:
+    """The gateway as the image starts it, with nobody who counts beats."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self._config = folder / "settings.toml"
+        self._config.write_text(settings(port), encoding="utf-8")
+        self._port = port
+        self._log = folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, way: str) -> None:
+        """Start; it gets stuck in this way when told."""
+        words = [*COMMAND, str(self._config)]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.support.stuck_child", way, *words],
+                stdout=log, stderr=log,
+            )  # fmt: skip
+        wait_for_port(self._port, self._process, self._log)
+
+    def hang(self) -> int:
+        """Let it get stuck; the exit code that it ends itself with."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGUSR1)
+        return self._process.wait(RESTARTED_S)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.mark.parametrize("way", ["wait", "spin", "hold"])
+def test_a_gateway_in_a_container_that_hangs_ends_itself_and_is_started_again(
+    tmp_path: Path, way: str
+) -> None:
+    container = Container(tmp_path, free_port())
+    try:
+        container.start(way)
+        began = time.monotonic()
+        code = container.hang()
+        ended_s = time.monotonic() - began
+        time.sleep(RESTART_POLICY_S)
+        container.start(way)
+        restarted_s = time.monotonic() - began
+    finally:
+        container.kill()
+    print(
+        f"{way}: ended after {ended_s:.1f} s with {code}, accepts again after {restarted_s:.1f} s"
+    )
+    assert code != 0, "a policy of on-failure would leave it"
+    assert restarted_s <= RESTARTED_S

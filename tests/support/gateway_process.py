@@ -23,6 +23,7 @@ BALANCE = re.compile(r"\b(received|stored|refreshed|waiting|difference)=(-?\d+)"
 DROPPED = re.compile(r"'\w+': (\d+)")
 START_LIMIT_S = 20.0
 STOP_LIMIT_S = 10.0
+WATCHDOG_S = 15.0  # as the command line has it
 WARM_S = 4.0  # a watched gateway has started and written its first rows
 
 
@@ -60,7 +61,7 @@ def _serve(config: str, log: str, environment: dict[str, str]) -> None:
     os.dup2(file, 2)
     from gateway.app import serve  # noqa: PLC0415 - imported by the fork server before
 
-    serve(Path(config))
+    serve(Path(config), WATCHDOG_S)
 
 
 def _serve_watched(config: str, log: str, environment: dict[str, str], report: str) -> None:
