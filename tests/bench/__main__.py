@@ -23,6 +23,7 @@ from tests.bench import (
     bench_latency,
     bench_parsers,
     bench_sinks,
+    bench_storage,
     bench_throughput,
     page,
 )
@@ -36,6 +37,7 @@ PARTS = {
     "latency": bench_latency,
     "footprint": bench_footprint,
     "sinks": bench_sinks,
+    "storage": bench_storage,
     "backlog": bench_backlog,
 }
 RUNS = 3

@@ -111,6 +111,13 @@ class InfluxServer(ABC):
             )
         wait_for_port(self.port, self._process, self._log)
 
+    @property
+    def most_memory_mib(self) -> float:
+        """The most that its process has had resident so far."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
     def kill(self) -> None:
         """SIGKILL."""
         assert self._process is not None
