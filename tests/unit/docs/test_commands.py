@@ -34,6 +34,9 @@ def split(words: list[str]) -> tuple[str, list[str]]:
 
 
 USE = re.compile(r"(?:^|[ /])(?:pdt-gateway|-m gateway) +([a-z-].*)")
+BY_OTHERS = re.compile(  # as the service's user; in a container that is made for it
+    r"^runuser .*-- pdt-gateway |^docker compose run .*--entrypoint pdt-gateway \S+ "
+)
 NOT_THE_PROGRAM = re.compile(r"systemctl|journalctl|systemd-analyze|useradd|install ")
 
 
@@ -41,7 +44,7 @@ def uses(page: Path) -> Iterator[list[str]]:
     """The words after the program's name, up to a pipe or a comment."""
     for line in command_lines(page):
         for piece in re.split(r"\s\|\s|&&|;", line):
-            found = USE.search(piece)
+            found = USE.search(BY_OTHERS.sub("pdt-gateway ", piece))
             if found is None or NOT_THE_PROGRAM.search(piece):
                 continue
             words = shlex.split(found[1], comments=True)
