@@ -280,6 +280,10 @@ def load_settings(file: Path) -> Loaded:
     """Read and check a settings file; raises ConfigError."""
     try:
         text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{file}: cannot be read: it is not there; `pdt-gateway init` writes one"
+        ) from None
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

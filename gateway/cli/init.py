@@ -1,6 +1,7 @@
 """``pdt-gateway init``: settings to begin with."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,8 +10,10 @@ import typer
 from gateway import check as checking
 from gateway.catalog import Catalog
 from gateway.cli.common import note_for_root
+from gateway.errors import ConfigError
 from gateway.first_settings import SETTINGS, Wanted, write_first_settings
 from gateway.ports import plugged_in
+from gateway.settings import check_slug, check_url, parse_address
 
 
 def init(
@@ -67,15 +70,21 @@ def init(
     if not site_id:
         if not sys.stdin.isatty():
             raise typer.BadParameter("is needed where nobody can be asked", param_hint="--site-id")
-        site_id = typer.prompt("site id 站点编号 (letters, digits, - and _)")
-        site_name = site_name or typer.prompt("site name 站点名称", default="")
+        site_id = _ask("site id 站点编号 (letters, digits, - and _)", check_slug)
+        site_name = site_name or _ask("site name 站点名称 (empty: the id)")
         names = ", ".join(driver.name for driver in catalog)
+        print(f"drivers 驱动: {names}")
         for port in found:
             print(f"{port.path} {port.what}")
-            driver = typer.prompt(f"  its driver ({names}; empty: decide later)", default="")
+            driver = _ask("  its driver (empty: decide later)", lambda name, _: catalog.get(name))
             links += [(driver, port.path)] if driver else []
-        mqtt = mqtt or typer.prompt("broker host:port (empty: none)", default="")
-        influx = influx or typer.prompt("InfluxDB URL (empty: none)", default="")
+        while text := _ask(
+            "a link by network, driver=address:port (empty: no more)",
+            lambda text, _: catalog.get(_pair(text)[0]),
+        ):
+            links.append(_pair(text))
+        mqtt = mqtt or _ask("MQTT broker 消息代理, host:port (empty: none)", parse_address)
+        influx = influx or _ask("InfluxDB 时间序列, http://host:port (empty: none)", check_url)
     wanted = Wanted(
         site_id=site_id, site_name=site_name, zone=zone, data_dir=data_dir, links=links, mqtt=mqtt,
         influx=influx, influx_api=influx_api, desk=desk,
@@ -87,6 +96,21 @@ def init(
         print(f"  note: {finding.where}: {finding.text}")
     note_for_root(folder / SETTINGS)
     print(f"next: pdt-gateway check --config {folder / SETTINGS} --probe")
+
+
+def _ask(question: str, check: Callable[[str, str], object] | None = None) -> str:
+    """Ask until the answer is right; nothing is an answer too, but to the first question."""
+    is_needed = check is check_slug
+
+    def answer(text: str) -> str:
+        if check is not None and (text or is_needed):
+            try:
+                check(text, "this")
+            except ConfigError as error:
+                raise typer.BadParameter(str(error)) from None
+        return text
+
+    return str(typer.prompt(question, default="", show_default=False, value_proc=answer))
 
 
 def _pair(text: str) -> tuple[str, str]:

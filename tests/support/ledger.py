@@ -13,6 +13,7 @@ import sqlite3
 import struct
 import time
 from collections import Counter, defaultdict
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import xor
@@ -48,7 +49,7 @@ class Ledger:
 
 def delivered_presses(desk_log: Path) -> list[Press]:
     """The presses in the desk's event log, in the order they were stored."""
-    with sqlite3.connect(f"file:{desk_log}?mode=ro", uri=True) as connection:
+    with closing(sqlite3.connect(f"file:{desk_log}?mode=ro", uri=True)) as connection:
         rows = connection.execute(
             "SELECT payload FROM event WHERE type = 'emergency_raised' ORDER BY seq"
         ).fetchall()

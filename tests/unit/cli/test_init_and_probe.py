@@ -1,8 +1,12 @@
 """``pdt-gateway init`` and ``check --probe``: from a bare machine to a first answer."""
 
+import asyncio
 import errno
 import json
+import os
+import pty
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +26,7 @@ from gateway.settings import LOOPBACK, load_settings
 from hil_tests.rig.pty import PtyPort
 from tests.support.gateway_process import GatewayProcess
 from tests.support.influxdb import InfluxDb
+from tests.support.ledger import Ledger, Radio, wait_until_delivered
 from tests.support.mosquitto import Mosquitto
 from tests.support.ports import free_port
 
@@ -163,6 +168,75 @@ def test_each_key_is_explained_and_each_option_is_one_sign_away(tmp_path: Path) 
         known = catalog.get(link.driver).options
         assert link.options.keys() == {f.name for f in msgspec.structs.fields(known)}
         assert msgspec.convert(link.options, known) == known(), "a comment shows the default"
+
+
+def test_in_a_terminal_it_asks_until_an_answer_is_right(tmp_path: Path) -> None:
+    terminal, other = pty.openpty()
+    answers = [
+        "a b", "rongxi", "榕溪镇", "jt999=1.2.3.4:5", "jt808=127.0.0.1:10808", "gpsd_json", "",
+        "broker", "127.0.0.1:1883", "nonsense", "http://127.0.0.1:8086",
+    ]  # fmt: skip
+    try:
+        os.write(terminal, "".join(f"{answer}\n" for answer in answers).encode())
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", "init", tmp_path / "etc"],
+            capture_output=True, text=True, check=False, timeout=60, stdin=other,
+        )  # fmt: skip
+    finally:
+        os.close(terminal)
+        os.close(other)
+    assert done.returncode == 0, done.stderr
+    told = done.stdout + done.stderr
+    for wrong in ("'a b'", "jt999", "'gpsd_json' is not driver=place", "'broker'", "'nonsense'"):
+        assert wrong in told
+    settings = load_settings(tmp_path / "etc" / "gateway.toml").settings
+    assert (settings.site.id, settings.site.name) == ("rongxi", "榕溪镇")
+    assert [link.driver for link in settings.link] == ["jt808"]
+    assert (settings.mqtt.host, settings.influx.url) == ("127.0.0.1", "http://127.0.0.1:8086")
+
+
+def test_an_alarm_of_any_terminal_is_taken_with_the_first_settings(tmp_path: Path) -> None:
+    """No number of an example stands between a terminal and its alarm."""
+    port = free_port()
+    wanted = Wanted(site_id="town", links=[("jt808", f"127.0.0.1:{port}")], desk="127.0.0.1:0")
+    config, _ = write_first_settings(tmp_path, wanted, [], Catalog.scan())
+    gateway = GatewayProcess(tmp_path, config.read_text(encoding="utf-8"))
+    ledger = Ledger()
+
+    async def press() -> None:
+        await Radio("013912345678", port, ledger).run(1)
+        await wait_until_delivered(ledger, tmp_path / "var" / "desk.db", 20)
+
+    gateway.start()
+    try:
+        gateway.wait_for_port(port)
+        asyncio.run(press())
+        gateway.stop()
+    finally:
+        gateway.kill()
+    assert len(ledger.obligations) == 1
+    assert ledger.judge(tmp_path / "var" / "desk.db") == []
+
+
+def test_a_probe_greets_who_is_silent_until_spoken_to(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = f"127.0.0.1:{server.getsockname()[1]}"
+        wanted = Wanted(site_id="a", links=[("gpsd_json", place)])
+        config, _ = write_first_settings(tmp_path, wanted, [], Catalog.scan())
+        server.settimeout(30)
+        heard: list[bytes] = []
+
+        def serve() -> None:
+            wire, _ = server.accept()
+            with wire:
+                heard.append(wire.recv(1024))
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        code, found = probed(config)
+        serving.join()
+    assert heard[0].startswith(b"?WATCH")
+    assert code == 0, found
 
 
 def test_what_cannot_be_written_whole_is_not_left_there(

@@ -20,6 +20,10 @@ UNSHARE = (
     "unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child",
     sys.executable, "-m", "tests.support.operations_machine",
 )  # fmt: skip
+OVERLAY = (
+    "mount -t tmpfs tmpfs /mnt; mkdir /mnt/upper /mnt/work; "
+    "mount -t overlay overlay -o lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work /etc"
+)
 ELSEWHERE = {  # first words: the test that carries it out
     "make secrets": "tests/security/test_make_secrets.py::"
     "test_every_secret_of_the_compose_file_is_made",
@@ -54,9 +58,8 @@ def can_be_run() -> str:
     """Why there can be no machine of its own here; "" where there can."""
     if os.geteuid() != 0:
         return "needs root: it makes users, mounts folders and gives files away"
-    if subprocess.run(["unshare", "--mount", "--net", "--pid", "--fork", "true"], check=False,
-                      capture_output=True).returncode:  # fmt: skip
-        return "needs namespaces, which this machine does not let root have"
+    if subprocess.run([*UNSHARE[:-3], "sh", "-ec", OVERLAY], check=False).returncode:
+        return "needs namespaces and overlays, which this machine does not let root have"
     service = subprocess.run(
         [sys.executable, "-c", "import gateway"], check=False, capture_output=True, cwd=ROOT,
         user=64_001, group=64_001, extra_groups=[],
