@@ -8,6 +8,8 @@ MINUTES ?= 1
 SECONDS ?= 0
 SOAK_MINUTES ?= 24
 INFLUXDB ?= 1
+NAMES ?=
+CLIENTS ?=
 
 .PHONY: help setup servers demo test test-driver check fix bench hil fault soak secrets fuzz lock clean
 
@@ -39,8 +41,8 @@ fuzz: setup $(UV) ## coverage-guided fuzzing of one driver: make fuzz D=jt808 MI
 soak: servers ## a day sixty times as fast with a fault a minute: make soak SOAK_MINUTES=24 INFLUXDB=1
 	$(PYTEST) tests/fault/test_r23_soak.py -s --minutes $(SOAK_MINUTES) --influxdb $(INFLUXDB)
 
-secrets: ## passwords, tokens and certificates of docker-compose.yml, each site its own
-	@$(PYTHON) tools/make_secrets.py
+secrets: ## of docker-compose.yml, each site its own: make secrets NAMES="broker.town.local 192.168.10.2"
+	@$(PYTHON) tools/make_secrets.py $(NAMES:%=--name %) $(CLIENTS:%=--client %)
 
 hil: servers ## the bench with emulated devices; real ones: add -m hardware and a bench.toml
 	$(PYTEST) hil_tests

@@ -328,17 +328,17 @@ class Gateway:
         if settings.mqtt.enabled:
             from gateway.sinks.mqtt import MqttSink  # noqa: PLC0415 - only where it is used
 
-            sinks.append(
-                MqttSink(
-                    self.loaded,
-                    states=self.facts,
-                    clock=self.clock,
-                    backoff=Backoff(most_s=BROKER_PAUSE_S),
-                    embedded=self.broker.endpoint if self.broker is not None else None,
-                    answers=self.requests,
-                    count_request=self.counters.request,
-                )
+            mqtt = MqttSink(
+                self.loaded,
+                states=self.facts,
+                clock=self.clock,
+                backoff=Backoff(most_s=BROKER_PAUSE_S),
+                embedded=self.broker.endpoint if self.broker is not None else None,
+                answers=self.requests,
+                count_request=self.counters.request,
             )
+            self.facts.certificates = lambda: mqtt.certificates
+            sinks.append(mqtt)
         if settings.influx.enabled:
             from gateway.sinks.figures import Figures  # noqa: PLC0415 - only where it is used
             from gateway.sinks.influx import InfluxSink  # noqa: PLC0415 - only where it is used

@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.addresses import AllowList, is_loopback
 from gateway.catalog import Catalog
+from gateway.certificates import certificates_of, end_text
 from gateway.clock import SystemClock
 from gateway.errors import ConfigError
 from gateway.links.factory import make_link
@@ -62,6 +63,10 @@ def check(file: Path, catalog: Catalog) -> tuple[Loaded, Roster, list[Finding]]:
             for team in roster.teams.values()
             if team.kind == rule.kind and rule.off_duty != "full" and not team.duty
         ]
+    now = SystemClock().now()
+    for key, end in certificates_of(loaded).items():
+        if text := end_text(end, now):
+            findings.append(Finding(key, text, is_wrong=end <= now))
     if not loaded.settings.desk.enabled:
         findings.append(Finding("desk.enabled", "the desk page is off: nobody can take an alarm"))
     return loaded, roster, findings

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from drivers.api import Codec, Heard, Moment, Reject, Report
 from gateway.catalog import Catalog
+from gateway.certificates import end_text
 from gateway.check import Finding
 from gateway.clock import SystemClock
 from gateway.errors import ConfigError, GatewayError, LinkError, StoreError
@@ -54,7 +55,7 @@ async def probe(loaded: Loaded, catalog: Catalog, seconds: float) -> list[Findin
         links = loaded.settings.link
         found += await asyncio.gather(*(_link(loaded, catalog, one, seconds) for one in links))
         if loaded.settings.mqtt.enabled and not loaded.settings.broker.embedded:
-            found.append(await _broker(loaded))
+            found += await _broker(loaded)
     if loaded.settings.influx.enabled:
         found.append(await _series(loaded))
     return found
@@ -222,7 +223,7 @@ async def _link(loaded: Loaded, catalog: Catalog, link: AnyLinkSettings, seconds
     return Finding(where, text, is_wrong=not counts["understood"])
 
 
-async def _broker(loaded: Loaded) -> Finding:
+async def _broker(loaded: Loaded) -> list[Finding]:
     """Sign in as the gateway does, since a broker may make the client id out of the user's name.
 
     So this is the gateway's session, with the requests that wait in it: none of them is taken.
@@ -236,11 +237,14 @@ async def _broker(loaded: Loaded) -> Finding:
     try:
         await client.connect()
     except GatewayError as error:
-        return Finding(where, str(error), is_wrong=True)
-    spoken = client.spoken
+        return [Finding(where, str(error), is_wrong=True)]
+    spoken, end = client.spoken, client.certificate_end
     with contextlib.suppress(GatewayError):
         await client.disconnect()
-    return Finding(where, f"{place}: lets us in, speaks MQTT {spoken}")
+    found = [Finding(where, f"{place}: lets us in, speaks MQTT {spoken}")]
+    if end is not None and (text := end_text(end, CLOCK.now())):
+        found.append(Finding(where, f"{place}: {text}"))
+    return found
 
 
 async def _series(loaded: Loaded) -> Finding:

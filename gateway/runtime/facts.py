@@ -4,7 +4,7 @@ The desk and the MQTT sink each see it through a protocol of their own (``desk.p
 ``sinks.mqtt_state.StateSource``), so that neither knows the other or the runtime.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -14,6 +14,7 @@ from gateway.incidents.book import EmergencyBook
 from gateway.model.emergency import Emergency
 from gateway.model.events import CommandVerb, PositionFix
 from gateway.model.identity import EventId
+from gateway.model.quantities import Instant
 from gateway.model.views import (
     ChannelView,
     CommandView,
@@ -84,6 +85,7 @@ class Facts:
         self._started_mono = clock.monotonic()
         self.dispatcher: Dispatcher | None = None  # built after the sinks, which ask here
         self.channels: Sequence[Channel] = ()  # likewise
+        self.certificates: Callable[[], Mapping[str, Instant]] = dict  # when each ends; likewise
 
     def gateway(self) -> GatewayView:
         """The gateway itself."""
@@ -200,6 +202,10 @@ class Facts:
             last_commit_s=stats.last_commit_s,
             failed_commits=stats.failed_commits,
             open_emergencies=len(self._book.open()),
+            certificates_s={
+                name: end.seconds_since(self._clock.now())
+                for name, end in self.certificates().items()
+            },
         )
 
     def _airtime(self) -> list[ChannelView]:

@@ -56,6 +56,7 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
     last_commit_s: float = 0.0
     failed_commits: int = 0
     open_emergencies: int = 0
+    certificates_s: dict[str, float] = {}  # until each ends
 
 
 class LoopLag:
@@ -229,6 +230,12 @@ class Metrics(Collector):
 
     @staticmethod
     def _resource_figures(found: Resources) -> Iterator[Metric]:
+        expires = GaugeMetricFamily(
+            "pdt_certificate_expires_seconds", "Until it ends", labels=["certificate"]
+        )
+        for name, left_s in found.certificates_s.items():
+            expires.add_metric([name], left_s)
+        yield expires
         yield _count(
             "pdt_outbox_thinned", "Undelivered rows thinned", [], [((), found.rows_thinned)]
         )

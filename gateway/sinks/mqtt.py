@@ -14,6 +14,7 @@ from typing import Protocol
 import structlog
 
 import gateway
+from gateway.certificates import certificates_of
 from gateway.clock import Clock
 from gateway.errors import ConfigError, SinkError
 from gateway.model.events import AnyEvent, PositionFix, to_json
@@ -123,6 +124,8 @@ class MqttSink:
         self._told: dict[str, tuple[tuple[object, ...], float]] = {}  # topic: essence, when
         self._units_due_mono = 0.0
         self._health_due_mono = 0.0
+        self._loaded = loaded
+        self.certificates = certificates_of(loaded) if embedded is None else {}
         self.on_open: Callable[[], None] = lambda: None
         self.why_down: str | None = "not started yet"
         self._is_fallback_told = False
@@ -285,6 +288,7 @@ class MqttSink:
         up_mono: float | None = None
         try:
             await self._client.connect()
+            self._look_at_certificates()
             up_mono = self._clock.monotonic()
             await self._serve()
         except SinkError as error:
@@ -294,6 +298,12 @@ class MqttSink:
             self._is_following = False
         if up_mono is not None and self._clock.monotonic() - up_mono >= STEADY_S:
             self._backoff.reset()
+
+    def _look_at_certificates(self) -> None:
+        """They may have been renewed since the last connection."""
+        end = self._client.certificate_end
+        if end is not None:
+            self.certificates = {**certificates_of(self._loaded), "broker": end}
 
     async def _serve(self) -> None:
         await self._publish_first()

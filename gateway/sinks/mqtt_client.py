@@ -20,6 +20,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.clock import Clock
 from gateway.errors import ConfigError, SinkError
+from gateway.model.quantities import NS_PER_S, Instant
 from gateway.sinks import mqtt_reasons
 from gateway.sinks.mqtt_wire import LoopClient, LoopSocket
 
@@ -165,6 +166,7 @@ class _Connection:
         self._urgent_room = asyncio.Event()
         self._ticker: asyncio.TimerHandle | None = None
         self.why_lost: str | None = None
+        self.certificate_end: Instant | None = None
         self._is_unspoken = False
         self._has_kept_session = False
         self._is_tls = False
@@ -178,9 +180,10 @@ class _Connection:
             tls = options.tls()
             self._is_tls = tls is not None
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await self._loop.create_connection(
+                transport, _ = await self._loop.create_connection(
                     lambda: self._wire, options.host, options.port, ssl=tls
                 )
+                self.certificate_end = _end_of(transport)
                 self._client.connect(
                     options.host, options.port, options.keepalive_s, **_start(options)
                 )
@@ -461,6 +464,11 @@ class MqttClient:
         return self._connection is not None and self._connection.why_lost is None
 
     @property
+    def certificate_end(self) -> Instant | None:
+        """When the broker's certificate ends, as it was shown on the last connection."""
+        return self._connection.certificate_end if self._connection is not None else None
+
+    @property
     def why_lost(self) -> str:
         """Why there is no connection; "" while there is one."""
         if self._connection is None:
@@ -520,6 +528,14 @@ class MqttClient:
         """End the connection at once, as if the line had been cut."""
         if self._connection is not None:
             self._connection.abort(why)
+
+
+def _end_of(transport: asyncio.BaseTransport) -> Instant | None:
+    """When the certificate of the other side ends; None where it showed none."""
+    shown = transport.get_extra_info("peercert") or {}
+    if "notAfter" not in shown:
+        return None
+    return Instant(ssl.cert_time_to_seconds(shown["notAfter"]) * NS_PER_S)
 
 
 def _reason_text(code: int) -> str:

@@ -11,11 +11,11 @@ KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc")
 class Authority:
     """``ca.crt`` in ``folder``, and what it signs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, days: int = 1) -> None:
         self.folder = folder
         folder.mkdir(parents=True)
         subject = ("-subj", f"/CN=authority {folder.name}")
-        self._openssl("req", "-x509", *KEY, *subject, "-days", "1",
+        self._openssl("req", "-x509", *KEY, *subject, "-days", str(days),
                       "-out", "ca.crt", "-keyout", "ca.key")  # fmt: skip
 
     @property

@@ -11,7 +11,7 @@ import yaml
 from gateway.model.quantities import Instant
 from gateway.model.views import LinkView
 from gateway.runtime.counters import DROP_REASONS, Counters
-from gateway.runtime.health import Health, Metrics, SinkHealth
+from gateway.runtime.health import Health, Metrics, Resources, SinkHealth
 from tests.conftest import find_tool
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,14 +21,15 @@ PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 
 
 def exposition(counters: Counters) -> str:
-    """What ``/metrics`` says of a gateway with one link."""
+    """What ``/metrics`` says of a gateway with one link, and a broker that shows a certificate."""
     sinks = [SinkHealth(name=name, state="up") for name in ("desk", "influx")]
     health = Health(
         is_accepting=True, uptime_s=1, loop_lag_ms=1, memory_mib=1, events=counters.account(),
         links={}, sinks=sinks,
     )  # fmt: skip
     link = LinkView(link_id="a", driver="jt808", place="p", state="up", since=Instant(1))
-    return Metrics(counters, lambda: health, lambda: [link]).text().decode()
+    found = Resources(certificates_s={"broker": 1.0})
+    return Metrics(counters, lambda: health, lambda: [link], lambda: found).text().decode()
 
 
 def after_a_refused_frame() -> str:
@@ -209,6 +210,12 @@ CASES = (
     Case(
         "MemoryHigh", {"pdt_gateway_memory_bytes": "1e8x20 3e8x40"}, "10m", "10m30s", {},
         "内存偏高 The gateway uses 286.1MiB",
+    ),
+    Case(
+        "CertificateEnds",
+        {'pdt_certificate_expires_seconds{certificate="broker"}': "2592600-15x400"},
+        "69m", "72m", {"certificate": "broker"},
+        "证书将到期 The certificate broker ends in 29d 22h 58m 0s",
     ),
     Case(
         "FilesLeak", {"pdt_gateway_open_files": "30+1x400"}, "50m", "70m", {},

@@ -421,7 +421,7 @@ def test_a_probe_takes_no_request_from_the_session(tmp_path: Path) -> None:
             for number in (1, 2):
                 body = f'{{"transaction": "t-{number}"}}'.encode()
                 await asyncio.to_thread(listener.publish, f"{BASE}/request/check", body)
-            found = await probe._broker(town)
+            (found,) = await probe._broker(town)
             assert not found.is_wrong, found.text
             async with running(sink()):
                 await eventually(lambda: len(listener.on(f"{BASE}/response/check")) == 2, "both")
