@@ -207,12 +207,9 @@ class Machine:
         """What the page leaves to the person before the first check: links, units, series."""
         if self._settings:
             return
-        for name, content in (
-            ("gnss.rec", RMC * 50),
-            ("units.toml", TEAM),
-            ("influx_token", TOKEN),
-        ):
-            self._write(name, content if isinstance(content, bytes) else content.encode())
+        (CONFIG / "units.toml").write_text(TEAM)
+        self._put("gnss.rec", RMC * 50)
+        self._put("influx_token", TOKEN.encode())
         self._settings = (CONFIG / "gateway.toml").read_text() + MORE
         self.use_first()
 
@@ -234,9 +231,10 @@ class Machine:
     def _use(self, series: InfluxServer, secret: str = "") -> None:
         table = {key: value for key, value in series.settings.items() if key != "token_file"}
         lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
-        self._write("gateway.toml", f"{self._settings}\n[influx]\n{lines}{secret}".encode())
+        text = f"{self._settings}\n[influx]\n{lines}{secret}"
+        (CONFIG / "gateway.toml").write_text(text)  # an editor leaves owner and mode as they are
 
-    def _write(self, name: str, content: bytes) -> None:
+    def _put(self, name: str, content: bytes) -> None:
         """As the page says of files that come later: root's, and the service may read them."""
         (CONFIG / name).write_bytes(content)
         (CONFIG / name).chmod(0o640)
@@ -251,8 +249,8 @@ class Machine:
 
     def check_restored(self) -> None:
         """The service works with what came back, once the secrets are beside it."""
-        self._write("gnss.rec", RMC * 50)
-        self._write("influx_token", TOKEN.encode())
+        self._put("gnss.rec", RMC * 50)
+        self._put("influx_token", TOKEN.encode())
         self.services.start()
         self.services.stop()
 

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from gateway.model.quantities import Instant
 from gateway.model.views import LinkView
 from gateway.reasons import _WORDS
@@ -108,3 +110,46 @@ def test_every_state_of_units_links_and_sinks_is_explained() -> None:
         assert state in table
     for state in ("fresh_fix", "old_fix", "no_fix", "silent", "off"):
         assert state in table
+
+
+def test_sizes_are_those_that_were_measured() -> None:
+    figures = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
+    rows = r"^\| (?:one position in|most memory of) ([^|]+?)(?: meanwhile)? \| (\w+) \| ([\d.,]+)"
+    measured = {
+        (name, unit): float(value.replace(",", ""))
+        for name, unit, value in re.findall(rows, figures, re.MULTILINE)
+    }
+    sizes = PAGE.split("### Sizes", 1)[1].split("\n## ", 1)[0]
+    said = {
+        (name.replace("`", ""), unit): float(value)
+        for name, value, unit in re.findall(
+            r"^\| ([^|]+) \| (\d+) (bytes|MiB)", sizes, re.MULTILINE
+        )
+    }
+    for place, found in {
+        ("outbox.db", "bytes"): ("outbox", "bytes"),
+        ("desk.db", "bytes"): ("desk log", "bytes"),
+        ("InfluxDB", "bytes"): ("InfluxDB 2.7", "bytes"),
+        ("InfluxDB 1.6", "MiB"): ("InfluxDB 1.6", "MiB"),
+        ("InfluxDB 2.7", "MiB"): ("InfluxDB 2.7", "MiB"),
+    }.items():
+        assert said[place] == pytest.approx(measured[found], rel=0.15), place
+
+
+def test_every_port_that_is_published_or_preset_is_listed() -> None:
+    table = first_cells_of_ports()
+    compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    shipped = (ROOT / "config" / "gateway.toml").read_text(encoding="utf-8")
+    broker = (ROOT / "config" / "mosquitto.conf").read_text(encoding="utf-8")
+    ports = set(re.findall(r"- 127\.0\.0\.1:(\d+):", compose))
+    ports |= set(re.findall(r"^listener (\d+)", broker, re.MULTILINE))
+    ports |= set(re.findall(r'^#?(?:listen|remote|url) = "[^"]*:(\d+)"', shipped, re.MULTILINE))
+    assert len(ports) > 8
+    assert ports - {"0"} <= table
+
+
+def first_cells_of_ports() -> set[str]:
+    """The numbers in the first column of the table of ports."""
+    table = PAGE.split("### Ports", 1)[1].split("\n### ", 1)[0]
+    cells = re.findall(r"^\| ([\d, ]+)/", table, re.MULTILINE)
+    return {number for cell in cells for number in cell.split(", ")}
