@@ -55,6 +55,10 @@ class WriterV2:
 
     async def close(self) -> None:
         """Close the connections; a request still under way ends by its own time limit."""
+        # The client only forgets its connections, and a failure's traceback may hold on to them.
+        pools = self._client.api_client.rest_client.pool_manager.pools
+        for key in pools.keys():  # noqa: SIM118 - it is no dictionary
+            pools[key].close()
         self._client.close()
 
 
@@ -62,40 +66,28 @@ async def _in_thread(call: Callable[[], object]) -> None:
     """Run ``call`` on a thread and wait for its end; its exception is raised here."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
-    threading.Thread(
-        target=_work, args=(call, loop, done), name="influx write", daemon=True
-    ).start()
-    try:
-        await done
-    finally:
-        # It holds the failure, the failure's traceback this frame and the server's answer: with
-        # the ring closed, a connection would stay until garbage is collected.
-        del done
 
+    def settle(error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
 
-def _work(
-    call: Callable[[], object], loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]
-) -> None:
-    failure: BaseException | None = None
-    try:
-        call()
-    except BaseException as error:  # noqa: BLE001 - handed to the one who waits
-        failure = error
-    try:
-        loop.call_soon_threadsafe(_settle, done, failure)
-    except RuntimeError:
-        return  # the loop has ended meanwhile: nobody waits
-    finally:
-        del done, failure  # as above
+    def work() -> None:
+        failure: BaseException | None = None
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001 - handed to the one who waits
+            failure = error
+        try:
+            loop.call_soon_threadsafe(settle, failure)
+        except RuntimeError:
+            return  # the loop has ended meanwhile: nobody waits
 
-
-def _settle(done: asyncio.Future[None], failure: BaseException | None) -> None:
-    if done.cancelled():
-        return
-    if failure is None:
-        done.set_result(None)
-    else:
-        done.set_exception(failure)
+    threading.Thread(target=work, name="influx write", daemon=True).start()
+    await done
 
 
 def _hints(settings: InfluxSettings) -> dict[int, str]:

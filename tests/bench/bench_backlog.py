@@ -1,7 +1,6 @@
 """An hour's backlog of 360,000 fixes, drained into broker and time series; alarms meanwhile."""
 
 import asyncio
-import sqlite3
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +19,7 @@ from tests.bench.figures import Figure, Say
 from tests.bench.site import TEAMS, UNITS, series_here, write_settings
 from tests.bench.terminals import phone_of
 from tests.bench.watchers import Buttons, Percentiles, Subscriber, percentiles
+from tests.support.databases import read_only
 from tests.support.influxdb import InfluxServer
 from tests.support.mosquitto import Mosquitto
 from tests.support.ports import free_port
@@ -92,7 +92,7 @@ def drain(rows: int, version: type[InfluxServer]) -> tuple[dict[str, float], Per
             took = _until_drained(gateway, buttons, rows)
             subscriber.wait_for(len(buttons.at))
         found = percentiles(subscriber.since(buttons.at))
-        with sqlite3.connect(f"file:{folder}/var/outbox.db?mode=ro", uri=True) as kept:
+        with read_only(folder / "var" / "outbox.db") as kept:
             assert kept.execute("SELECT count(*) FROM telemetry_rows").fetchone()[0] >= rows
         return took, found, ceiling(broker.port, stored_messages(folder), 3.0).rate
 

@@ -7,7 +7,6 @@ payloads to the same broker, and nothing else.
 """
 
 import asyncio
-import sqlite3
 import tempfile
 import time
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from gateway.sinks.mqtt_client import Message, MqttClient, MqttOptions
 from tests.bench.children import Child
 from tests.bench.figures import Figure, Say
 from tests.bench.site import write_settings
+from tests.support.databases import read_only
 from tests.support.influxdb import InfluxServer
 from tests.support.mosquitto import Mosquitto
 from tests.support.ports import free_port
@@ -110,7 +110,7 @@ def _measured(before: dict[str, Any], after: dict[str, Any]) -> Measured:
 
 def stored_messages(folder: Path) -> list[Message]:
     """What that gateway has published, from its outbox."""
-    with sqlite3.connect(f"file:{folder}/var/outbox.db?mode=ro", uri=True) as connection:
+    with read_only(folder / "var" / "outbox.db") as connection:
         found = connection.execute(
             "SELECT payload FROM telemetry_rows ORDER BY seq DESC LIMIT ?", (SAMPLES,)
         ).fetchall()

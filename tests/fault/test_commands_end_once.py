@@ -2,7 +2,6 @@
 
 import contextlib
 import random
-import sqlite3
 import threading
 import time
 from collections import Counter
@@ -16,6 +15,7 @@ from gateway.control import Question
 from gateway.errors import GatewayError
 from gateway.model.identity import EventId, UnitId
 from gateway.model.requests import Request
+from tests.support.databases import read_only
 from tests.support.gateway_process import GatewayProcess
 from tests.support.ports import free_port
 from tests.unit.cli.test_command import SETTINGS, UNITS, Base
@@ -61,7 +61,7 @@ class Askers:
 
 def events(desk_log: Path) -> tuple[set[str], Counter[str], Counter[str], set[str]]:
     """Ids of what was queued; how many ends each has; how often each way of ending; ids refused."""
-    with sqlite3.connect(f"file:{desk_log}?mode=ro", uri=True) as connection:
+    with read_only(desk_log) as connection:
         found = connection.execute(
             "SELECT type, payload FROM event WHERE type IN ('command_queued', 'command_ended')"
         ).fetchall()

@@ -10,7 +10,6 @@ longer than 250 ms.
 import asyncio
 import random
 import re
-import sqlite3
 import time
 import urllib.request
 from collections import Counter
@@ -23,6 +22,7 @@ from drivers.api import Moment
 from gateway.clock import SystemClock
 from hil_tests.devices.jt808 import Jt808Device, Phase
 from hil_tests.rig.attach import TcpClientWire
+from tests.support.databases import read_only
 from tests.support.gateway_process import GatewayProcess
 from tests.support.ports import free_port
 from tests.support.units import write_units
@@ -115,7 +115,7 @@ def worst_stall_ms(page: int) -> float:
 
 
 def registrations(desk_log: Path) -> Counter[str]:
-    with sqlite3.connect(f"file:{desk_log}?mode=ro", uri=True) as connection:
+    with read_only(desk_log) as connection:
         rows = connection.execute("SELECT payload FROM event WHERE type = 'radio_registered'")
         return Counter(str(msgspec.json.decode(payload)["radio_id"]) for (payload,) in rows)
 

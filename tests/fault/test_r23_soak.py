@@ -8,7 +8,6 @@ too short for a slope of memory, which is then only bounded.
 
 import asyncio
 import random
-import sqlite3
 import statistics
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import pytest
 from hil_tests.host import until
 from hil_tests.rig.proxy import TcpProxy
 from tests.conftest import find_tool, leave_out
+from tests.support.databases import read_only
 from tests.support.gateway_process import GatewayProcess
 from tests.support.influxdb import InfluxDb, InfluxDb2, InfluxServer
 from tests.support.ledger import EPOCH, Ledger, Radio
@@ -166,7 +166,7 @@ class Day:
 
     def logged_fixes(self) -> set[tuple[str, int]]:
         """Phone and device second of each position in the desk's log."""
-        with sqlite3.connect(f"file:{self.desk_log}?mode=ro", uri=True) as log:
+        with read_only(self.desk_log) as log:
             rows = log.execute(
                 "SELECT radio_id, fix_at FROM position JOIN holder USING (holder_key)"
             ).fetchall()

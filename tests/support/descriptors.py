@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 STANDARD_ERROR = 2
-CLOSING_S = 1.0  # a thread that has done its work may need a moment to let go of it
+CLOSING_S = 2.0  # a thread that is at its end may need a moment to let go
 
 
 def open_descriptors() -> set[str]:

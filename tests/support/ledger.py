@@ -9,17 +9,17 @@ judged.
 """
 
 import asyncio
-import sqlite3
 import struct
 import time
 from collections import Counter, defaultdict
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from operator import xor
 from pathlib import Path
 
 import msgspec
+
+from tests.support.databases import read_only
 
 RETRY_S = 0.5
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,7 +49,7 @@ class Ledger:
 
 def delivered_presses(desk_log: Path) -> list[Press]:
     """The presses in the desk's event log, in the order they were stored."""
-    with closing(sqlite3.connect(f"file:{desk_log}?mode=ro", uri=True)) as connection:
+    with read_only(desk_log) as connection:
         rows = connection.execute(
             "SELECT payload FROM event WHERE type = 'emergency_raised' ORDER BY seq"
         ).fetchall()

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import sqlite3
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import msgspec
 import pytest
 
 from gateway.cli.main import main
+from tests.support.databases import read_only
 from tests.support.gateway_process import GatewayProcess, settings
 from tests.support.ports import free_port
 
@@ -64,8 +64,7 @@ def wait_for(folder: Path, kind: str, within_s: float = 30.0) -> None:
 
 
 def rows(folder: Path, kind: str) -> list[dict[str, object]]:
-    desk_log = f"file:{folder / 'var' / 'desk.db'}?mode=ro"
-    with contextlib.closing(sqlite3.connect(desk_log, uri=True)) as connection:
+    with read_only(folder / "var" / "desk.db") as connection:
         found = connection.execute(
             "SELECT payload FROM event WHERE type = ? ORDER BY seq", (kind,)
         ).fetchall()
