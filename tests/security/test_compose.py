@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway import __version__
 from gateway.addresses import AllowList
 from gateway.catalog import Catalog
 from gateway.check import check
@@ -73,6 +74,13 @@ def test_an_image_has_a_named_version(service: dict[str, Any]) -> None:
     name, _, tag = service["image"].rpartition(":")
     assert name
     assert VERSION.fullmatch(tag), service["image"]
+
+
+def test_our_own_image_is_named_after_the_version_that_is_built() -> None:
+    named = {service["image"] for service in SERVICES.values()}
+    ours = {image for image in named if image.startswith("pdt-gateway:")}
+    assert ours == {f"pdt-gateway:{__version__}"}
+    assert f"docker build -t pdt-gateway:{__version__} ." in DOCKERFILE
 
 
 @each_service
