@@ -29,10 +29,11 @@ class GrafanaError(GatewayError):
     """Grafana is away, or does not do what it was asked."""
 
 
-class SiteMap(msgspec.Struct, frozen=True, kw_only=True):
-    """What the maps of a site show; what is not given stays as it is in the files.
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """What its maps show and its clock; what is not given stays as it is in the files.
 
     ``tiles`` is the address of a local map server ({z}, {x}, {y}), ``town`` that of a GeoJSON file.
+    Times are shown and hours counted in ``zone``, wherever the browser is.
     """
 
     lat_deg: float | None = None
@@ -40,6 +41,7 @@ class SiteMap(msgspec.Struct, frozen=True, kw_only=True):
     zoom: float | None = None
     tiles: str = ""
     town: str = ""
+    zone: str = ""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +57,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be there afterwards; no ``source`` and no ``alert_url``: those are left alone."""
 
-    site_map: SiteMap = SiteMap()
+    site: Site = Site()
     source: Source | None = None
     alert_url: str = ""
 
@@ -77,23 +79,25 @@ def folder() -> Path:
     return installed if installed.is_dir() else Path(__file__).parent.parent / "dashboards/grafana"
 
 
-def dashboards(site_map: SiteMap) -> dict[str, list[dict[str, Any]]]:
-    """The dashboards of each language with the site's map."""
+def dashboards(site: Site) -> dict[str, list[dict[str, Any]]]:
+    """The dashboards of each language with what is of the site."""
     found = {
         lang: [_read(path) for path in sorted((folder() / "dashboards" / lang).glob("*.json"))]
         for lang in FOLDERS
     }
     for dashboard in (each for some in found.values() for each in some):
+        if site.zone:
+            dashboard["timezone"] = site.zone
         for panel in dashboard["panels"]:
             if panel["type"] == "geomap":
-                _put_map(panel["options"], site_map)
+                _put_map(panel["options"], site)
     return found
 
 
-def write(site_map: SiteMap, into: Path) -> list[Path]:
+def write(site: Site, into: Path) -> list[Path]:
     """Write the dashboards for file provisioning; returns what was written."""
     written = []
-    for lang, some in dashboards(site_map).items():
+    for lang, some in dashboards(site).items():
         for dashboard in some:
             path = into / lang / f"{dashboard['uid']}.json"
             text = json.dumps(dashboard, ensure_ascii=False, indent=1, sort_keys=True)
@@ -114,13 +118,13 @@ def _read(path: Path) -> dict[str, Any]:
     return found
 
 
-def _put_map(options: dict[str, Any], site_map: SiteMap) -> None:
-    given = {"lat": site_map.lat_deg, "lon": site_map.lon_deg, "zoom": site_map.zoom}
+def _put_map(options: dict[str, Any], site: Site) -> None:
+    given = {"lat": site.lat_deg, "lon": site.lon_deg, "zoom": site.zoom}
     options["view"].update({name: value for name, value in given.items() if value is not None})
-    if site_map.tiles:
-        options["basemap"]["config"]["url"] = site_map.tiles
-    if site_map.town:
-        options["layers"][0]["config"]["src"] = site_map.town
+    if site.tiles:
+        options["basemap"]["config"]["url"] = site.tiles
+    if site.town:
+        options["layers"][0]["config"]["src"] = site.town
 
 
 # Pushing.
@@ -209,7 +213,7 @@ def push(calls: Calls, wanted: Wanted, *, dry_run: bool) -> Iterator[Step]:
     for uid, title in FOLDERS.values():
         yield _folder(calls, uid, title, dry_run=dry_run)
     yield _source(calls, wanted.source, dry_run=dry_run)
-    for lang, some in dashboards(wanted.site_map).items():
+    for lang, some in dashboards(wanted.site).items():
         for dashboard in some:
             yield _dashboard(calls, dashboard, FOLDERS[lang][0], dry_run=dry_run)
     if wanted.alert_url:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import available_timezones
 
 import typer
 
@@ -28,6 +29,10 @@ Tiles = Annotated[
 Town = Annotated[
     str,
     typer.Option("--map", help="Address of a GeoJSON map, as the browser sees it from Grafana."),
+]
+
+Zone = Annotated[
+    str, typer.Option(help="The site's time zone, as in site.zone. Not given: Asia/Shanghai.")
 ]
 
 
@@ -57,6 +62,7 @@ def push(
     zoom: Zoom = None,
     tiles: Tiles = "",
     town: Town = "",
+    zone: Zone = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Ask only; say what would be done.")
     ] = False,
@@ -77,7 +83,7 @@ def push(
             token=content_of(influx_token_file),
         )
     wanted = grafana.Wanted(
-        site_map=_site_map(centre, zoom, tiles, town),
+        site=_site(centre, zoom, tiles, town, zone),
         source=source,
         alert_url=content_of(alert_url_file),
     )
@@ -100,13 +106,14 @@ def write(
     zoom: Zoom = None,
     tiles: Tiles = "",
     town: Town = "",
+    zone: Zone = "",
 ) -> None:
-    """Write the dashboards with this site's map, for a Grafana that mounts files."""
-    for path in grafana.write(_site_map(centre, zoom, tiles, town), into):
+    """Write the dashboards with this site's map and time zone, for a Grafana that mounts files."""
+    for path in grafana.write(_site(centre, zoom, tiles, town, zone), into):
         print(path)
 
 
-def _site_map(centre: str, zoom: float | None, tiles: str, town: str) -> grafana.SiteMap:
+def _site(centre: str, zoom: float | None, tiles: str, town: str, zone: str) -> grafana.Site:
     lat_deg = lon_deg = None
     if centre:
         try:
@@ -117,4 +124,8 @@ def _site_map(centre: str, zoom: float | None, tiles: str, town: str) -> grafana
             ) from None
         if not (-90 <= lat_deg <= 90 and -180 <= lon_deg <= 180):  # noqa: PLR2004 - degrees
             raise ConfigError(f"--centre {centre}: no such place; latitude comes first")
-    return grafana.SiteMap(lat_deg=lat_deg, lon_deg=lon_deg, zoom=zoom, tiles=tiles, town=town)
+    if zone and zone not in available_timezones():
+        raise ConfigError(f"--zone {zone}: not a time zone; one looks like Asia/Shanghai")
+    return grafana.Site(
+        lat_deg=lat_deg, lon_deg=lon_deg, zoom=zoom, tiles=tiles, town=town, zone=zone
+    )

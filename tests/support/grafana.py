@@ -6,7 +6,7 @@ fills into an InfluxQL query is written down here from its documentation.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,19 +63,40 @@ def at_moment(text: str, at: Instant) -> str:
     return text.replace("now()", f"'{at.text()}'")
 
 
-def filled(asked: Asked, at: Instant, chosen: dict[str, str]) -> str:
-    """The query as it leaves Grafana: variables, the time range of an hour, an interval of 2 s."""
+def choices(dashboard: str, variable: str) -> dict[str, str]:
+    """What a variable with fixed values offers, by name."""
+    options = variables(DASHBOARDS[dashboard])[variable]["options"]
+    return {option["text"]: option["value"] for option in options}
+
+
+def offered(query: Callable[[str], list[dict[str, Any]]], variable: str, text: str) -> set[str]:
+    """What a variable offers whose query is ``text``: the second column, as Grafana reads it."""
+    rows = query(text)
+    return {row["value"] if "value" in row else row[variable] for row in rows}
+
+
+def chosen_in(dashboard: str, text: str, chosen: Mapping[str, str]) -> str:
+    """The text with a value for each variable: the given one, else what is chosen at first."""
     values: dict[str, str] = {
         name: variable.get("allValue") or variable.get("current", {}).get("value", "")
-        for name, variable in variables(DASHBOARDS[asked.dashboard]).items()
-    } | chosen
-    until_ms = at // 1_000_000 + 1000
+        for name, variable in variables(DASHBOARDS[dashboard]).items()
+    }
+    values |= chosen
+    return re.sub(r"\$\{?([a-z_]+)(:raw)?\}?", lambda match: values[match[1]], text)
+
+
+def filled(
+    asked: Asked, at: Instant, chosen: Mapping[str, str], *, hours: float = 1.0, until_s: float = 61
+) -> str:
+    """The query as it leaves Grafana: variables, the time range, some thousand intervals of it.
+
+    The range is of some ``hours``, until ``until_s`` seconds after the moment.
+    """
+    until_ms = at // 1_000_000 + round(until_s * 1000)
+    from_ms = until_ms - round(hours * 3_600_000)
     text: str = asked.target["query"]
-    text = text.replace("$timeFilter", f"time >= {until_ms - 3_600_000}ms and time <= {until_ms}ms")
-    text = text.replace("$__interval", "2s")
-
-    def value(match: re.Match[str]) -> str:
-        return values[match["name"]]
-
-    text = re.sub(r"\$\{?(?P<name>[a-z_]+)(:raw)?\}?", value, text)
-    return at_moment(text, at)
+    text = text.replace("$timeFilter", f"time >= {from_ms}ms and time <= {until_ms}ms")
+    text = text.replace("$__interval", f"{max(2, round(hours * 2))}s").replace(
+        "${__to}", str(until_ms)
+    )
+    return at_moment(chosen_in(asked.dashboard, text, chosen), at)

@@ -1,11 +1,13 @@
 """One story for both versions of InfluxDB: reports of two minutes, and what is left of them."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 from gateway.model.events import PositionFix
 from gateway.model.quantities import NS_PER_S, Instant
-from tests.support.sink_rows import fix
+from tests.support.influxdb import InfluxDb, InfluxDb2
+from tests.support.sink_rows import eventually, fix
 
 LEFT = 4  # points
 
@@ -28,6 +30,30 @@ def story(minute_s: int) -> list[PositionFix]:
         at(6, number=2, **nowhere, battery_pct=9),
         at(7, number=3, **nowhere),
     ]
+
+
+def wait_for_query(database: InfluxDb) -> None:
+    """1.x: until the continuous query has run over the story."""
+
+    def is_done() -> bool:
+        return len(database.query('SELECT * FROM "minutes"."position"')) >= LEFT
+
+    asyncio.run(eventually(is_done, "the continuous query", 15))
+
+
+def run_task(database: InfluxDb2) -> None:
+    """2.x: let the task run now; returns when it has."""
+    (task,) = database.listed("tasks")
+    runs = f"/api/v2/tasks/{task['id']}/runs"
+    asked = database.ask("POST", runs, json={}).json()["id"]
+
+    def ended() -> str:
+        found = {each["id"]: each for each in database.ask("GET", runs).json()["runs"] or ()}
+        status: str = found.get(asked, {}).get("status", "")
+        assert status != "failed", found[asked]["log"]
+        return status
+
+    asyncio.run(eventually(lambda: ended() == "success", "the task"))
 
 
 def check(thinned: Sequence[dict[str, Any]], minute_s: int) -> None:

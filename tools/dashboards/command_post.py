@@ -27,6 +27,7 @@ from tools.dashboards.panels import (
     step_values,
     steps,
     unit_states,
+    words,
     yes_no,
 )
 from tools.dashboards.queries import (
@@ -36,9 +37,11 @@ from tools.dashboards.queries import (
     STATES,
     TRAILS,
     UNITS_NOW,
+    emergency_figure_now,
     figure_now,
     figures_now,
-    per,
+    per_minute,
+    points_of_sites,
     series,
     table,
     trail,
@@ -72,7 +75,7 @@ def _numbers(t: Say) -> list[object]:
             t("未接警", "not taken"),
             t("已报警、无人接警的紧急情况", "emergencies that nobody has taken"),
             Box(0, 0, 4, 5),
-            figure_now("emergencies_waiting"),
+            emergency_figure_now("emergencies_waiting"),
             steps((0, GREEN), (1, RED)),
             size=90,
         ),
@@ -80,7 +83,7 @@ def _numbers(t: Say) -> list[object]:
             t("最久等待", "longest wait"),
             t("未接警中等待最久的", "the oldest of those not taken"),
             Box(4, 0, 4, 5),
-            figure_now("emergencies_waiting_s", "s"),
+            emergency_figure_now("emergencies_waiting_s", "max"),
             steps((0, GREEN), (1, ORANGE), (WAIT_S, RED)),
             unit=AGE,
             size=64,
@@ -89,7 +92,7 @@ def _numbers(t: Say) -> list[object]:
             t("未结案", "open"),
             t("已接警和未接警，尚未结案", "taken or not, not closed yet"),
             Box(8, 0, 3, 5),
-            figure_now("emergencies_open"),
+            emergency_figure_now("emergencies_open"),
             steps((0, GREEN), (1, ORANGE)),
             size=90,
         ),
@@ -97,18 +100,20 @@ def _numbers(t: Say) -> list[object]:
         big(
             t("网关", "gateway"),
             t(
-                "最近 30 秒内网关是否写入过数据；红色时，本页其余内容都是旧的",
-                "whether the gateway wrote within 30 s; when red, all else on this page is old",
+                "最近 30 秒内网关是否写入过数据；红色时，本页其余内容是旧的。"
+                "多个站点时，一个没有数据即为红色",
+                "whether the gateway wrote within 30 s; when red, what else this page shows of it"
+                " is old. Of several sites one is enough",
             ),
             Box(21, 0, 3, 5),
-            table(
-                'SELECT count("uptime_s") AS "n" FROM "gateway"'
-                f" WHERE time > now() - 30s AND {SITE}"
-            ),
+            table(f'SELECT min("n") AS "n" FROM ({points_of_sites("time > now() - 30s", SITE)})'),
             steps((1, GREEN), below=RED),
             empty=t("无数据", "silent"),
             size=40,
-            mappings=any_from(1, t("正常", "alive"), GREEN),
+            mappings=[
+                *words({"0": (t("无数据", "silent"), RED)}),
+                *any_from(1, t("正常", "alive"), GREEN),
+            ],
         ),
     ]
 
@@ -203,12 +208,18 @@ def _emergencies(t: Say) -> list[object]:
 def _teams(t: Say) -> object:
     texts = [text for text, _ in unit_states(t).values()]
     shown = list(zip(STATES, texts, strict=True))
-    chosen = ", ".join(f'last("units_{state}") AS "{text}"' for state, text in shown)
+    newest = ", ".join(f'last("units_{state}") AS "units_{state}"' for state in STATES)
+    chosen = ", ".join(f'sum("units_{state}") AS "{text}"' for state, text in shown)
     panel = bars(
         t("各队状态", "teams"),
         t("每队各状态的单元数", "how many of each team are in which state"),
         Box(16, 15, 8, 5),
-        [table(f'SELECT {chosen} FROM "radio_status" WHERE {NOW} AND {SITE} GROUP BY "team"')],
+        [
+            table(
+                f'SELECT {chosen} FROM (SELECT {newest} FROM "radio_status" WHERE {NOW} AND {SITE}'
+                ' GROUP BY "site", "team") GROUP BY "team"'
+            )
+        ],
         "team",
         stacked=True,
         upright=False,
@@ -219,25 +230,23 @@ def _teams(t: Say) -> object:
 
 
 def _health(t: Say) -> list[object]:
-    counted = per("count", "fix_valid", "position", '"fix_valid" = true').replace(
-        "time($__interval)", "time(1m)"
-    )
     return [
         lines(
             t("每分钟定位数", "fixes per minute"),
             t(
-                "有效定位；突然下降说明信道或网关有问题",
-                "valid ones; a sudden fall means trouble on the channel or in the gateway",
+                "有效定位，不含正在计的这一分钟；突然下降说明信道或网关有问题",
+                "valid ones, without the minute that is running; a sudden fall means trouble on the"
+                " channel or in the gateway",
             ),
             Box(0, 20, 12, 5),
-            [series(counted, t("定位", "fixes"))],
+            [series(per_minute(SITE), t("定位", "fixes"))],
             interval="1m",
         ),
         big(
             t("最旧定位", "oldest fix"),
             t("在网单元中最旧的定位", "the oldest among units on air"),
             Box(12, 20, 4, 5),
-            figure_now("fix_oldest_s", "s"),
+            figure_now("fix_oldest_s", of="max"),
             steps((0, GREEN), (60, YELLOW), (300, RED)),
             unit=AGE,
         ),
@@ -246,8 +255,9 @@ def _health(t: Say) -> list[object]:
             t("详见链路页面", "see the links dashboard"),
             Box(16, 20, 4, 5),
             table(
-                'SELECT last("links_down") + last("links_silent") AS "n" FROM "gateway"'
-                f" WHERE {NOW} AND {SITE}"
+                'SELECT sum("links_down") + sum("links_silent") AS "n" FROM (SELECT'
+                ' last("links_down") AS "links_down", last("links_silent") AS "links_silent"'
+                f' FROM "gateway" WHERE {NOW} AND {SITE} GROUP BY "site")'
             ),
             steps((0, GREEN), (1, RED)),
         ),
@@ -258,7 +268,7 @@ def _health(t: Say) -> list[object]:
                 "how far the slowest of broker, time series and desk log is behind",
             ),
             Box(20, 20, 4, 5),
-            figure_now("sinks_oldest_age_s", "s"),
+            figure_now("sinks_oldest_age_s", of="max"),
             steps((0, GREEN), (30, YELLOW), (300, RED)),
             unit=AGE,
         ),

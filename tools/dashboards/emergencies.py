@@ -25,7 +25,7 @@ from tools.dashboards.panels import (
     steps,
     yes_no,
 )
-from tools.dashboards.queries import DATUM, SITE, UNIT, InfluxQuery, series, table
+from tools.dashboards.queries import ALARMS, DATA, DATUM, SITE, UNIT, InfluxQuery, series, table
 
 LATE_TAKE_S, LATE_CLOSE_S = 30, 1800
 HERE = f"$timeFilter AND {SITE} AND {UNIT}"
@@ -44,6 +44,10 @@ def build(t: Say) -> Frame:
         refresh="1m",
     )
     frame.choice("team", t("队伍", "team"))
+    frame.data(
+        (t("近期", "recent"), '"emergency"'),
+        (t("长期保存", "kept for years"), f'"{ALARMS}"."emergency"'),
+    )
     frame.datum()
     frame.add(*_numbers(t), _over_time(t), *_by(t), _by_place(t), _places(t), _list(t))
     return frame
@@ -51,9 +55,9 @@ def build(t: Say) -> Frame:
 
 def _numbers(t: Say) -> list[object]:
     def number(what: str, shown: str) -> InfluxQuery:
-        return table(f'SELECT {what} AS "{shown}" FROM "emergency" WHERE {HERE}')
+        return table(f'SELECT {what} AS "{shown}" FROM {DATA} WHERE {HERE}')
 
-    raised = table(f'SELECT count("event_id") AS "n" FROM "emergency" WHERE {RAISED}')
+    raised = table(f'SELECT count("event_id") AS "n" FROM {DATA} WHERE {RAISED}')
     take_steps = steps((0, GREEN), (15, YELLOW), (LATE_TAKE_S, RED))
     return [
         big(
@@ -103,7 +107,7 @@ def _numbers(t: Say) -> list[object]:
 
 def _over_time(t: Say) -> object:
     def of(field: str, shown: str) -> InfluxQuery:
-        return series(f'SELECT "{field}" FROM "emergency" WHERE {HERE}', shown)
+        return series(f'SELECT "{field}" FROM {DATA} WHERE {HERE}', shown)
 
     return lines(
         t("每次的接警与结案用时", "time to take and to close, each"),
@@ -121,7 +125,7 @@ def _over_time(t: Say) -> object:
 def _by(t: Say) -> list[object]:
     take, close = t("接警（秒）", "take, s"), t("结案（秒）", "close, s")
     by_team = table(
-        f'SELECT mean("take_s") AS "{take}", mean("close_s") AS "{close}" FROM "emergency"'
+        f'SELECT mean("take_s") AS "{take}", mean("close_s") AS "{close}" FROM {DATA}'
         f' WHERE {HERE} GROUP BY "team"'
     )
     hour = DataTransformerConfig(
@@ -132,12 +136,11 @@ def _by(t: Say) -> list[object]:
         id_val="sortBy", options={"fields": {}, "sort": [{"field": "Time", "desc": False}]}
     )
     took = table(
-        f'SELECT "take_s" AS "{take}", "close_s" AS "{close}" FROM "emergency"'
-        f" WHERE {ACTED} AND {HERE}"
+        f'SELECT "take_s" AS "{take}", "close_s" AS "{close}" FROM {DATA} WHERE {ACTED} AND {HERE}'
     )
-    raised = table(f'SELECT "event_id" FROM "emergency" WHERE {RAISED}')
+    raised = table(f'SELECT "event_id" FROM {DATA} WHERE {RAISED}')
     false_by_team = table(
-        'SELECT mean("false_alarm") AS "share", count("false_alarm") AS "n" FROM "emergency"'
+        f'SELECT mean("false_alarm") AS "share", count("false_alarm") AS "n" FROM {DATA}'
         f' WHERE {HERE} GROUP BY "team"'
     )
     columns = {
@@ -166,7 +169,7 @@ def _by(t: Say) -> list[object]:
         ),
         bars(
             t("一天中的时段", "by hour of the day"),
-            t("每小时的报警数（浏览器时区）", "how many in each hour, in the browser's zone"),
+            t("每小时的报警数（站点时区）", "how many in each hour, in the site's zone"),
             Box(0, 12, 8, 7),
             [raised],
             "Time",
@@ -175,8 +178,8 @@ def _by(t: Say) -> list[object]:
         bars(
             t("各时段平均用时", "mean times by hour"),
             t(
-                "按接警、结案的时刻归入时段（浏览器时区）",
-                "by the hour in which it was taken or closed, in the browser's zone",
+                "按接警、结案的时刻归入时段（站点时区）",
+                "by the hour in which it was taken or closed, in the site's zone",
             ),
             Box(8, 12, 8, 7),
             [took],
@@ -199,7 +202,7 @@ def _without_time() -> DataTransformerConfig:
 def _by_place(t: Say) -> object:
     """InfluxQL groups by tags, and a place is a field: Grafana puts the rows together."""
     found = table(
-        'SELECT "place", "emergency_id", "take_s", "close_s", "false_alarm" FROM "emergency"'
+        f'SELECT "place", "emergency_id", "take_s", "close_s", "false_alarm" FROM {DATA}'
         f" WHERE \"event\" != 'open' AND {HERE}"
     )
     made = {
@@ -236,7 +239,7 @@ def _by_place(t: Say) -> object:
 
 
 def _places(t: Say) -> object:
-    where = table(f'SELECT {DATUM}, "kind", "unit" AS "name" FROM "emergency" WHERE {RAISED}')
+    where = table(f'SELECT {DATUM}, "kind", "unit" AS "name" FROM {DATA} WHERE {RAISED}')
     return town_map(
         t("报警地点", "places"),
         t("报警时的位置（或最后已知位置）", "the place sent with the alarm, or the last known one"),
@@ -268,7 +271,7 @@ def _list(t: Say) -> object:
         Box(10, 19, 14, 19),
         [
             table(
-                f'SELECT {fields} FROM "emergency" WHERE "event" != \'open\' AND {HERE}'
+                f"SELECT {fields} FROM {DATA} WHERE \"event\" != 'open' AND {HERE}"
                 " ORDER BY time DESC LIMIT 500"
             )
         ],

@@ -1,5 +1,7 @@
 """Does the gateway hear, and does it hand on? Links, refused frames, sinks, the process itself."""
 
+from typing import Any
+
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.builders import statetimeline
 from grafana_foundation_sdk.models import common, dashboard
@@ -13,8 +15,10 @@ from tools.dashboards.panels import (
     Box,
     Frame,
     Say,
+    any_from,
     big,
     column,
+    each_row,
     lines,
     link_states,
     placed,
@@ -28,12 +32,17 @@ from tools.dashboards.queries import (
     SITE,
     InfluxQuery,
     figure_now,
+    not_accepting_now,
     per,
     series,
+    site_figure_now,
     table,
+    tag_values,
 )
 
 LINK = '"link" =~ /^$link$/'
+OF_SITE, OF_LINK = '"site"', '"site", "link"'  # two sites may name a link alike
+NAME_OF_LINK = "$tag_site $tag_link"
 
 
 def build(t: Say) -> Frame:
@@ -46,7 +55,7 @@ def build(t: Say) -> Frame:
         since="now-3h",
         refresh="10s",
     )
-    frame.choice("link", t("链路", "link"), "link")
+    frame.choice("link", t("链路", "link"), tag_values("link", "link"))
     frame.add(*_numbers(t), _list(t), _timeline(t), *_flow(t), *_sinks(t), *_process(t))
     return frame
 
@@ -66,7 +75,6 @@ def _numbers(t: Say) -> list[object]:
             (("0", "links_up"), ("2", "links_silent"), ("3", "links_down"))
         )
     ]
-    accepting = {"true": (t("接收", "yes"), GREEN), "false": (t("停收", "no"), RED)}
     return [
         *counts,
         big(
@@ -76,35 +84,38 @@ def _numbers(t: Say) -> list[object]:
                 "when not, no radio gets a receipt: disk",
             ),
             Box(9, 0, 3, 4),
-            figure_now("is_accepting", "yes"),
-            steps((0, GREEN)),
+            not_accepting_now(),
+            steps((0, GREEN), (1, RED)),
             empty=t("无数据", "silent"),
-            mappings=words(accepting),
+            mappings=[
+                *words({"0": (t("接收", "yes"), GREEN)}),
+                *any_from(1, t("停收", "no"), RED),
+            ],
             size=48,
         ),
         big(
             t("最旧未交付", "outbox age"),
             t("发件箱中最旧一条等了多久", "how long the oldest row of the outbox has waited"),
             Box(12, 0, 4, 4),
-            figure_now("sinks_oldest_age_s", "s"),
+            figure_now("sinks_oldest_age_s", of="max"),
             steps((0, GREEN), (30, YELLOW), (300, RED)),
             unit=AGE,
         ),
-        big(
+        each_site(
             t("账目差", "balance"),
             t(
                 "收到 − 已存 − 重复 − 丢弃 − 在途；不为 0 即有未计之数，请报告",
                 "received less stored, refreshed, dropped, waiting; if not 0, please report it",
             ),
             Box(16, 0, 4, 4),
-            figure_now("events_difference"),
+            "events_difference",
             steps((0, GREEN), (1, RED), below=RED),
         ),
-        big(
+        each_site(
             t("已运行", "uptime"),
             t("自启动以来", "since the start"),
             Box(20, 0, 4, 4),
-            figure_now("uptime_s", "s"),
+            "uptime_s",
             steps((0, GREEN)),
             unit="dtdurations",
             empty=t("无数据", "silent"),
@@ -113,9 +124,19 @@ def _numbers(t: Say) -> list[object]:
     ]
 
 
+def each_site(title: str, about: str, box: Box, field: str, thresholds: Any, **more: Any) -> Any:
+    """A figure that is of no use put together: a tile with a value for each site."""
+    return (
+        big(title, about, box, site_figure_now(field), thresholds, **more)
+        .display_name("${__data.fields.site}")
+        .reduce_options(each_row("/^n$/", 6))
+    )
+
+
 def _list(t: Say) -> object:
     columns = {
         "link": t("链路", "link"),
+        "site": t("站点", "site"),
         "driver": t("驱动", "driver"),
         "state_code": t("状态", "state"),
         "state_s": t("持续", "for"),
@@ -133,7 +154,7 @@ def _list(t: Say) -> object:
             table(
                 'SELECT last("state_code") AS "state_code", "state_s", "quiet_s", "peers",'
                 f' "rejected", "dropped", "why" FROM "link" WHERE {NOW} AND {SITE}'
-                ' GROUP BY "link", "driver"'
+                ' GROUP BY "site", "link", "driver"'
             )
         ],
         columns,
@@ -146,7 +167,7 @@ def _list(t: Say) -> object:
 
 
 def _timeline(t: Say) -> object:
-    asked = series(per("last", "state_code", "link", LINK, '"link"'), "$tag_link")
+    asked = series(per("last", "state_code", "link", LINK, OF_LINK), NAME_OF_LINK)
     return (
         placed(
             statetimeline.Panel(),
@@ -180,7 +201,7 @@ def _flow(t: Say) -> list[object]:
             t("字节每秒", "bytes per second"),
             t("每条链路收到的字节", "what each link received"),
             Box(0, 14, 8, 8),
-            [series(_rate('"bytes_received"', "link", "1s", by='"link"', where=LINK), "$tag_link")],
+            [series(_rate('"bytes_received"', "link", "1s", by=OF_LINK, where=LINK), NAME_OF_LINK)],
             unit="Bps",
         ),
         lines(
@@ -188,7 +209,7 @@ def _flow(t: Say) -> list[object]:
             t("收到、存下、重复", "received, stored, refreshed"),
             Box(8, 14, 8, 8),
             [
-                series(_rate(f'"events_{name}"', "gateway", "1m"), shown)
+                series(_rate(f'"events_{name}"', "gateway", "1m", by=OF_SITE), f"$tag_site {shown}")
                 for name, shown in (
                     ("received", t("收到", "received")),
                     ("stored", t("存下", "stored")),
@@ -206,8 +227,8 @@ def _flow(t: Say) -> list[object]:
             [
                 series(
                     f'SELECT last(/^(rejected|dropped)_/) FROM "link" WHERE $timeFilter AND'
-                    f' {SITE} AND {LINK} GROUP BY time($__interval), "link" fill(null)',
-                    "$tag_link $col",
+                    f" {SITE} AND {LINK} GROUP BY time($__interval), {OF_LINK} fill(null)",
+                    f"{NAME_OF_LINK} $col",
                 )
             ],
         ),
@@ -218,8 +239,8 @@ def _sinks(t: Say) -> list[object]:
     def of(field: str) -> InfluxQuery:
         return series(
             f'SELECT last(/^sinks_(desk|mqtt|influx|nmea)_{field}$/) FROM "gateway"'
-            f" WHERE $timeFilter AND {SITE} GROUP BY time($__interval) fill(null)",
-            "$col",
+            f" WHERE $timeFilter AND {SITE} GROUP BY time($__interval), {OF_SITE} fill(null)",
+            "$tag_site $col",
         )
 
     return [
@@ -249,7 +270,7 @@ def _process(t: Say) -> list[object]:
                 "the worst of half a minute; over 250 ms: report",
             ),
             Box(0, 29, 12, 7),
-            [series(per("max", "loop_lag_ms", "gateway"), t("延迟", "lag"))],
+            [series(per("max", "loop_lag_ms", "gateway", by=OF_SITE), "$tag_site")],
             unit="ms",
             thresholds=steps((0, "transparent"), (250, RED)),
         ),
@@ -257,7 +278,7 @@ def _process(t: Say) -> list[object]:
             t("内存", "memory"),
             t("网关进程占用", "resident memory of the gateway"),
             Box(12, 29, 12, 7),
-            [series(per("last", "memory_mib", "gateway"), t("内存", "memory"))],
+            [series(per("last", "memory_mib", "gateway", by=OF_SITE), "$tag_site")],
             unit="mbytes",
         ),
     ]

@@ -32,11 +32,12 @@ from grafana_foundation_sdk.models.dashboard import (
     ValueMappingResult,
 )
 
-from tools.dashboards.queries import SOURCE, InfluxQuery, targets
+from tools.dashboards.queries import SOURCE, InfluxQuery, tag_values, targets
 
 Say = Callable[[str, str], str]  # Chinese, English: the one of this dashboard
 Link = tuple[str, str]  # title, address
 GREEN, YELLOW, ORANGE, RED, GREY, BLUE = "green", "yellow", "orange", "red", "#7b8087", "blue"
+ZONE = "Asia/Shanghai"  # of the site; ``pdt-gateway grafana --zone`` puts another in
 AGE = "dthms"  # 00:01:30, where "s" would round to two minutes
 
 
@@ -352,7 +353,7 @@ class Frame:
             .uid(self.uid)
             .description(about)
             .tags(["pdt", t("中文", "english")])
-            .timezone("browser")
+            .timezone(ZONE)
             .readonly()
             .time(since, "now")
             .refresh(refresh)
@@ -372,16 +373,13 @@ class Frame:
         self._number = 0
         self.choice("site", t("站点", "site"))
 
-    def choice(
-        self, tag: str, label: str, measurement: str = "", *, all_of_them: bool = True
-    ) -> None:
-        """A variable with the values of a tag."""
-        source = f'FROM "{measurement}" ' if measurement else ""
+    def choice(self, tag: str, label: str, query: str = "", *, all_of_them: bool = True) -> None:
+        """A variable with the values of a tag: all there are, or those that ``query`` gives."""
         variable = (
             builders.QueryVariable(tag)
             .label(label)
             .datasource(SOURCE)
-            .query(f'SHOW TAG VALUES {source}WITH KEY = "{tag}"')
+            .query(query or tag_values(tag))
             .refresh(dashboard.VariableRefresh.ON_DASHBOARD_LOAD)
             .sort(dashboard.VariableSort.ALPHABETICAL_ASC)
             .multi(False)
@@ -394,18 +392,29 @@ class Frame:
 
     def datum(self) -> None:
         """Which coordinates a map draws: the receiver's, or those of Chinese web maps."""
-        wgs84 = '"lat" AS "lat", "lon" AS "lon"'
-        gcj02 = '"lat_gcj" AS "lat", "lon_gcj" AS "lon"'
+        self._either(
+            "datum",
+            self.t("坐标", "datum"),
+            ("WGS-84", '"lat" AS "lat", "lon" AS "lon"'),
+            ("GCJ-02", '"lat_gcj" AS "lat", "lon_gcj" AS "lon"'),
+        )
+
+    def data(self, usual: tuple[str, str], kept: tuple[str, str]) -> None:
+        """Which place of the series is asked, as (name, measurement): of weeks, or of years."""
+        self._either("data", self.t("数据", "data"), usual, kept)
+
+    def _either(self, name: str, label: str, *choices: tuple[str, str]) -> None:
+        """A variable with some texts for queries; the first is chosen."""
         options = [
-            dashboard.VariableOption(text="WGS-84", value=wgs84, selected=True),
-            dashboard.VariableOption(text="GCJ-02", value=gcj02, selected=False),
+            dashboard.VariableOption(text=text, value=value, selected=place == 0)
+            for place, (text, value) in enumerate(choices)
         ]
         listed = ", ".join(
-            f"{o.text} : {str(o.value).replace(',', chr(92) + ',')}" for o in options
+            f"{text} : {value.replace(',', chr(92) + ',')}" for text, value in choices
         )
         self._built = self._built.with_variable(
-            builders.CustomVariable("datum")
-            .label(self.t("坐标", "datum"))
+            builders.CustomVariable(name)
+            .label(label)
             .values(listed)
             .options(options)
             .current(options[0])

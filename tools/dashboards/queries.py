@@ -17,23 +17,28 @@ SITE = '"site" =~ /^$site$/'
 UNIT = '"team" =~ /^$team$/'
 RECENT = "time > now() - 5m"  # a unit is written once a minute at least
 NOW = "time > now() - 1m"  # links and the gateway every ten seconds
+KNOWN = "time > now() - 7d"  # a site of which nothing is heard is missed for so long
 TRAIL = "time > now() - 15m"
 DATUM = "${datum:raw}"  # two fields as "lat" and "lon"
+DATA = "${data:raw}"  # a measurement, in the place that was chosen
 STATES = ("fresh_fix", "old_fix", "no_fix", "silent", "off")
 TRAILS = 6  # as gateway.sinks.figures
+MINUTES, ALARMS = "minutes", "alarms"  # as gateway.sinks.influx_steps
 
 # The newest state of each unit.
 UNITS_NOW = f"""\
 SELECT last("state_code") AS "state_code", "state", "name", "team_name", {DATUM}, "heard_s",
  "fix_s", "speed_mps", "battery_pct", "rssi_dbm", "has_emergency"
- FROM "radio_status" WHERE {RECENT} AND {SITE} AND {UNIT} GROUP BY "unit", "radio", "team\""""
+ FROM "radio_status" WHERE {RECENT} AND {SITE} AND {UNIT}
+ GROUP BY "site", "unit", "radio", "team\""""
 
 # An open emergency goes on being shown for an hour after the last word of it, so that a gateway
 # that dies takes none off the wall; a closed one says open_count = 0.
+LAST_WORD = "time > now() - 1h"
 OPEN_NOW = f"""\
 SELECT * FROM (SELECT last("open_count") AS "open_count", "name", "kind", "place", "phase", "by",
  "open_s", "waiting_s", "is_drill", "verified", {DATUM} FROM "emergency"
- WHERE time > now() - 1h AND {SITE} GROUP BY "unit", "radio", "team") WHERE "open_count" > 0"""
+ WHERE {LAST_WORD} AND {SITE} GROUP BY "site", "unit", "radio", "team") WHERE "open_count" > 0"""
 
 
 def trail(number: int) -> str:
@@ -49,6 +54,25 @@ def per(aggregate: str, field: str, measurement: str, where: str = "", by: str =
         f'SELECT {aggregate}("{field}") FROM "{measurement}" WHERE $timeFilter AND {SITE}{more}'
         f" GROUP BY time($__interval){groups} fill(null)"
     )
+
+
+def per_minute(where: str, by: str = "") -> str:
+    """How many valid fixes in each minute, the running one left out: it would always be few.
+
+    The minutes end at the right edge of the panel, so each of them is whole.
+    """
+    groups = f", {by}" if by else ""
+    return (
+        'SELECT count("fix_valid") FROM "position" WHERE $timeFilter'
+        f' AND time < ${{__to}}ms - 1m AND {where} AND "fix_valid" = true'
+        f" GROUP BY time(1m, ${{__to}}ms){groups} fill(null)"
+    )
+
+
+def tag_values(tag: str, measurement: str = "") -> str:
+    """Every value of a tag, in the usual place of the series: InfluxDB 2.x looks into no other."""
+    source = f'FROM "{measurement}" ' if measurement else ""
+    return f'SHOW TAG VALUES {source}WITH KEY = "{tag}"'
 
 
 class InfluxQuery(variants.Dataquery):
@@ -101,12 +125,56 @@ def series(text: str, alias: str = "") -> InfluxQuery:
     return InfluxQuery(text, "time_series", alias)
 
 
-def figures_now(fields: Iterable[tuple[str, str]]) -> InfluxQuery:
-    """The gateway's newest figures, as (field, shown as)."""
-    chosen = ", ".join(f'last("{field}") AS "{shown}"' for field, shown in fields)
-    return table(f'SELECT {chosen} FROM "gateway" WHERE {NOW} AND {SITE}')
+# Several sites may write into one database, and "All" of them may be chosen: the newest point is
+# then that of one site. So the newest of each is taken first, and those are put together.
 
 
-def figure_now(field: str, shown: str = "n") -> InfluxQuery:
+def _by_site(what: str, window: str) -> str:
+    return f'SELECT {what} FROM "gateway" WHERE {window} AND {SITE} GROUP BY "site"'
+
+
+def figures_now(fields: Iterable[tuple[str, str]], of: str = "sum") -> InfluxQuery:
+    """The newest figures of all gateways put together by ``of``, as (field, shown as)."""
+    pairs = list(fields)
+    newest = ", ".join(f'last("{field}") AS "{field}"' for field, _ in pairs)
+    chosen = ", ".join(f'{of}("{field}") AS "{shown}"' for field, shown in pairs)
+    return table(f"SELECT {chosen} FROM ({_by_site(newest, NOW)})")
+
+
+def figure_now(field: str, shown: str = "n", of: str = "sum") -> InfluxQuery:
     """One of them."""
-    return figures_now([(field, shown)])
+    return figures_now([(field, shown)], of)
+
+
+def site_figure_now(field: str) -> InfluxQuery:
+    """One of them, a row "n" for each "site"."""
+    return table(_by_site(f'last("{field}") AS "n"', NOW))
+
+
+def emergency_figure_now(field: str, of: str = "sum") -> InfluxQuery:
+    """A figure of emergencies, which stays while the gateway is dead as its emergencies do."""
+    newest = f'last("{field}") AS "n"'
+    lasting = f'SELECT "n" FROM ({_by_site(newest, LAST_WORD)}) WHERE "n" > 0 GROUP BY "site"'
+    return table(
+        f'SELECT {of}("n") AS "n" FROM (SELECT max("n") AS "n"'
+        f' FROM ({_by_site(newest, NOW)}), ({lasting}) GROUP BY "site")'
+    )
+
+
+def points_of_sites(window: str, where: str = "") -> str:
+    """How many points each gateway wrote within a window; 0 for a known one that wrote none."""
+    more = f" AND {where}" if where else ""
+    return (
+        'SELECT sum("n") AS "n" FROM'
+        f' (SELECT last("uptime_s") * 0 AS "n" FROM "gateway" WHERE {KNOWN}{more} GROUP BY "site"),'
+        f' (SELECT count("uptime_s") AS "n" FROM "gateway" WHERE {window}{more} GROUP BY "site")'
+        ' GROUP BY "site"'
+    )
+
+
+def not_accepting_now() -> InfluxQuery:
+    """How many gateways do not accept; no row where none writes."""
+    writing = _by_site('last("uptime_s") * 0 AS "n"', NOW)
+    newest = _by_site('last("is_accepting") AS "yes"', NOW)
+    refusing = f'SELECT count("yes") AS "n" FROM ({newest}) WHERE "yes" = false'
+    return table(f'SELECT sum("n") AS "n" FROM ({writing}), ({refusing})')

@@ -20,7 +20,17 @@ from tools.dashboards.panels import (
     steps,
     unit_states,
 )
-from tools.dashboards.queries import RECENT, SITE, UNIT, figure_now, per, series, table
+from tools.dashboards.queries import (
+    RECENT,
+    SITE,
+    UNIT,
+    figure_now,
+    per,
+    per_minute,
+    series,
+    table,
+    tag_values,
+)
 
 RADIO = '"radio" =~ /^$radio$/'
 NOW_BY_RADIO = f"""\
@@ -44,7 +54,7 @@ def build(t: Say) -> Frame:
         refresh="1m",
     )
     frame.choice("team", t("队伍", "team"))
-    frame.choice("radio", t("电台（曲线）", "radio (graphs)"), "radio_status")
+    frame.choice("radio", t("电台（曲线）", "radio (graphs)"), tag_values("radio", "radio_status"))
     frame.add(*_numbers(t), _list(t), *_graphs(t))
     return frame
 
@@ -153,14 +163,13 @@ def _graphs(t: Say) -> list[object]:
         ),
         lines(
             t("每分钟定位数", "fixes per minute"),
-            t("所选电台的有效定位", "valid fixes of the chosen radios"),
+            t(
+                "所选电台的有效定位，不含正在计的这一分钟",
+                "valid fixes of the chosen radios, without the minute that is running",
+            ),
             Box(16, 20, 8, 8),
             [
-                series(
-                    f'SELECT count("fix_valid") FROM "position" WHERE $timeFilter AND {SITE} AND'
-                    f' {RADIO} AND "fix_valid" = true GROUP BY time(1m), {by} fill(null)',
-                    "$tag_radio",
-                )
+                series(per_minute(f"{SITE} AND {RADIO}", by), "$tag_radio"),
             ],
             interval="1m",
         ),

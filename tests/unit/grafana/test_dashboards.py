@@ -10,13 +10,17 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import units as known_units
 
-from gateway.sinks import figures
+from gateway.model.quantities import Instant
+from gateway.settings import SiteSettings
+from gateway.sinks import figures, influx_steps
 from tests.support.grafana import (
     DASHBOARDS,
     FOLDER,
     GROUP,
     ROOT,
     Asked,
+    choices,
+    filled,
     queries,
     rule_queries,
     variables,
@@ -126,6 +130,15 @@ def test_every_panel_asks_our_source_and_no_other(uid: str) -> None:
 
 
 @each_dashboard
+def test_times_are_those_of_the_site_wherever_the_browser_is(uid: str) -> None:
+    assert DASHBOARDS[uid]["timezone"] == SiteSettings(id="town").zone
+    for panel in DASHBOARDS[uid]["panels"]:
+        for step in panel.get("transformations", []):
+            if step["id"] == "formatTime":
+                assert step["options"]["useTimezone"] is True, "that of the dashboard"
+
+
+@each_dashboard
 def test_it_cannot_be_changed_by_accident_and_says_how_often_it_asks(uid: str) -> None:
     dashboard = DASHBOARDS[uid]
     assert dashboard["editable"] is False
@@ -182,9 +195,10 @@ OF_THE_GATEWAY = {
 
 def is_written(text: str) -> None:
     """Every field that is asked for is one that is written; a new name in a subquery is one too."""
-    (measurement,) = set(re.findall(r'FROM "(\w+)"', text))
+    places = set(re.findall(r'FROM "(\w+)"\."', text))
+    (measurement,) = set(re.findall(r'FROM (?:"\w+"\.)?"(\w+)"', text))
     renamed = {new for old, new in re.findall(r'"(\w+)"\)? AS "([^"]+)"', text) if old != new}
-    names = set(re.findall(r'"([^"]+)"', re.sub(r'AS "[^"]+"', "", text))) - {measurement}
+    names = set(re.findall(r'"([^"]+)"', re.sub(r'AS "[^"]+"', "", text))) - {measurement} - places
     fields = written()[measurement] | (OF_THE_GATEWAY if measurement == "gateway" else set())
     unknown = names - fields - TAGS - renamed
     assert not unknown, f"{unknown} is not written to {measurement}"
@@ -197,8 +211,17 @@ def test_a_field_that_nobody_writes_is_seen() -> None:
 
 @each_query
 def test_a_query_names_what_is_written(asked: Asked) -> None:
-    text = asked.target["query"].replace("${datum:raw}", '"lat" AS "lat", "lon" AS "lon"')
-    is_written(text)
+    is_written(filled(asked, Instant(0), {}))
+
+
+@pytest.mark.parametrize("uid", ["pdt-emergencies", "pdt-unit-history"])
+def test_what_is_kept_for_years_can_be_chosen(uid: str) -> None:
+    assert asked_queries.MINUTES == influx_steps.MINUTES
+    assert asked_queries.ALARMS == influx_steps.ALARMS
+    _usual, kept = choices(uid, "data").values()
+    for asked in (each for each in EVERY if each.dashboard == uid):
+        assert "FROM ${data:raw} " in asked.target["query"], "one choice for all of a board"
+        is_written(filled(asked, Instant(0), {"data": kept}))
 
 
 @pytest.mark.parametrize(("uid", "text"), list(rule_queries()))
@@ -211,7 +234,7 @@ def test_a_variable_of_a_query_exists_and_keeps_its_value(asked: Asked) -> None:
     text = asked.target["query"]
     used = set(re.findall(r"\$\{?([a-z]\w*)", text)) - {"timeFilter"}
     assert used <= variables(DASHBOARDS[asked.dashboard]).keys()
-    for name in used - {"datum"}:
+    for name in used - {"datum", "data"}:
         assert f"=~ /^${name}$/" in text, "compared as a whole"
 
 

@@ -168,7 +168,7 @@ def test_each_rule_asks_reduces_and_compares() -> None:
         assert (reduce["model"]["type"], reduce["model"]["expression"]) == ("reduce", "A")
         assert (compare["model"]["type"], compare["model"]["expression"]) == ("threshold", "B")
         assert re.fullmatch(r"\d+[sm]", rule["for"])
-        assert rule["noDataState"] in {"OK", "Alerting", "NoData"}
+        assert rule["noDataState"] in {"OK", "Alerting", "NoData", "KeepLast"}
         assert rule["labels"]["severity"] in {"critical", "warning"}
         assert set(re.findall(r"\.Labels\.(\w+)", rule["annotations"]["summary"])) <= {
             "site", "unit", "radio", "link",
@@ -184,15 +184,20 @@ def test_a_template_names_only_what_its_query_groups_by() -> None:
 
 
 def test_silence_is_an_alarm_for_the_gateway_alone() -> None:
-    """The other queries have no rows when all is well."""
-    silent = {rule["uid"] for rule in GROUP["rules"] if rule["noDataState"] == "Alerting"}
-    assert silent == {"pdt-gateway-silent"}
+    """The other queries have no rows when all is well; a press stays until somebody takes it."""
+    without = {rule["uid"]: rule["noDataState"] for rule in GROUP["rules"]}
+    assert without.pop("pdt-gateway-silent") == "Alerting"
+    assert without.pop("pdt-not-taken") == "KeepLast"
+    assert set(without.values()) == {"OK"}
 
 
 def test_who_is_told_of_what() -> None:
     limits = {each.uid: (each.when, each.limit, each.severity) for each in alerts.ALERTS}
+    lasting = {each.uid: each.lasting for each in alerts.ALERTS}
+    assert lasting["pdt-not-taken"] == "30s"
+    assert {lasting["pdt-gateway-silent"], lasting["pdt-not-accepting"]} == {"0s"}
     assert limits == {
-        "pdt-not-taken": ("gt", 30, "critical"),
+        "pdt-not-taken": ("gt", 0, "critical"),
         "pdt-gateway-silent": ("lt", 1, "critical"),
         "pdt-not-accepting": ("gt", 0, "critical"),
         "pdt-link-down": ("gt", 1, "warning"),

@@ -142,6 +142,26 @@ def test_a_sites_own_map_is_put_in(server: GrafanaStandIn, files: Path) -> None:
 
 
 @needs_client
+def test_a_sites_own_time_zone_is_put_in(server: GrafanaStandIn, files: Path) -> None:
+    push(files, server)
+    push(files, server, "--zone", "Asia/Urumqi")
+    zones = {kept["dashboard"]["timezone"] for kept in server.dashboards.values()}
+    assert zones == {"Asia/Urumqi"}
+
+
+def test_dashboards_are_written_for_a_time_zone_and_for_none_that_is_not_one(
+    tmp_path: Path,
+) -> None:
+    assert run(tmp_path, "write", "out", "--zone", "Asia/Urumqi").returncode == 0
+    written = list((tmp_path / "out").rglob("*.json"))
+    assert len(written) == len(DASHBOARDS)
+    assert {json.loads(path.read_text())["timezone"] for path in written} == {"Asia/Urumqi"}
+    wrong = run(tmp_path, "write", "out", "--zone", "Shanghai")
+    assert wrong.returncode == 2
+    assert "Asia/Shanghai" in wrong.stderr
+
+
+@needs_client
 def test_a_source_that_is_there_is_kept_and_one_that_is_not_is_asked_for(
     server: GrafanaStandIn, files: Path
 ) -> None:
@@ -236,7 +256,7 @@ def test_a_wrong_address_is_refused_without_repeating_a_password(url: str, why: 
 
 
 def test_written_for_mounting_they_have_the_sites_map(tmp_path: Path) -> None:
-    site = grafana.SiteMap(lat_deg=23.0, lon_deg=113.7, zoom=12, town="public/maps/ours.geojson")
+    site = grafana.Site(lat_deg=23.0, lon_deg=113.7, zoom=12, town="public/maps/ours.geojson")
     written = grafana.write(site, tmp_path)
     assert {path.stem for path in written} == set(DASHBOARDS)
     text = (tmp_path / "zh" / "pdt-unit-history.json").read_text(encoding="utf-8")
@@ -246,7 +266,7 @@ def test_written_for_mounting_they_have_the_sites_map(tmp_path: Path) -> None:
 
 
 def test_written_without_a_map_of_ones_own_they_are_the_files(tmp_path: Path) -> None:
-    for path in grafana.write(grafana.SiteMap(), tmp_path):
+    for path in grafana.write(grafana.Site(), tmp_path):
         kept = ROOT / "dashboards/grafana/dashboards" / path.relative_to(tmp_path)
         assert path.read_text(encoding="utf-8") == kept.read_text(encoding="utf-8")
 

@@ -133,12 +133,8 @@ def test_positions_are_thinned_to_the_last_of_each_minute(
             await sink.close()
 
         asyncio.run(write())
-        thinned: list[dict[str, Any]] = []
-        deadline = time.monotonic() + 15
-        while len(thinned) < thinning.LEFT and time.monotonic() < deadline:
-            time.sleep(0.2)
-            thinned = database.query('SELECT * FROM "minutes"."position"')
-        thinning.check(thinned, minute)
+        thinning.wait_for_query(database)
+        thinning.check(database.query('SELECT * FROM "minutes"."position"'), minute)
 
 
 @needs_influxd

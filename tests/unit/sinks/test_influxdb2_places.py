@@ -22,7 +22,7 @@ from gateway.sinks.influx_steps import Step
 from tests.conftest import find_tool
 from tests.support import thinning
 from tests.support.influxdb import ORG, TOKEN, InfluxDb2
-from tests.support.sink_rows import eventually, figures, fix, loaded, raised, row
+from tests.support.sink_rows import figures, fix, loaded, raised, row
 
 ROOT = Path(__file__).resolve().parents[3]
 DAY = 86_400
@@ -185,21 +185,6 @@ def deliver(town: Any, *events: Any) -> None:
     asyncio.run(story())
 
 
-def thin(server: InfluxDb2) -> None:
-    """Let the task run now; returns when it has."""
-    (task,) = server.listed("tasks")
-    runs = f"/api/v2/tasks/{task['id']}/runs"
-    asked = server.ask("POST", runs, json={}).json()["id"]
-
-    def ended() -> str:
-        found = {each["id"]: each for each in server.ask("GET", runs).json()["runs"] or ()}
-        status: str = found.get(asked, {}).get("status", "")
-        assert status != "failed", found[asked]["log"]
-        return status
-
-    asyncio.run(eventually(lambda: ended() == "success", "the task"))
-
-
 def test_positions_are_thinned_to_the_last_of_each_minute(
     tmp_path: Path, server: InfluxDb2
 ) -> None:
@@ -208,7 +193,7 @@ def test_positions_are_thinned_to_the_last_of_each_minute(
     set_up(town, ADMIN)
     deliver(town, *thinning.story(minute))
     for _ in range(2):  # a second run writes the same points
-        thin(server)
+        thinning.run_task(server)
         thinning.check(server.query('SELECT * FROM "minutes"."position"'), minute)
 
 
@@ -255,7 +240,7 @@ def test_the_script_of_compose_makes_places_and_users_with_one_right_each(
         fix(1, fix_at=lately, received_at=lately),
         raised(2, received_at=lately),
     )
-    thin(server)
+    thinning.run_task(server)
 
     def answer(method: str, path: str, user: str, **parts: Any) -> httpx.Response:
         return httpx.request(
