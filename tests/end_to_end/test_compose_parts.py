@@ -4,7 +4,9 @@ Only what an engine would do is put in by hand: where a file is mounted, what a 
 """
 
 import asyncio
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +23,7 @@ from gateway.model.quantities import NS_PER_S, Instant
 from gateway.settings import load_settings
 from gateway.sinks.influx import InfluxSink
 from gateway.sinks.influx_setup import Admin, set_up
+from tests.support.certificates import Authority
 from tests.support.influxdb import TOKEN, InfluxDb2
 from tests.support.mosquitto import Mosquitto
 from tests.support.ports import free_port
@@ -169,3 +172,64 @@ def with_token(folder: Path, series: InfluxDb2) -> Path:
     file = folder / "writer.toml"
     file.write_text(f'[site]\nid = "town"\n[influx]\n{series.settings_text}')
     return file
+
+
+# ---- who comes from where: Docker's addresses
+
+
+BRIDGE, RADIO, OFFICE = "172.31.80.1", "192.168.10.7", "192.168.20.7"
+
+
+def box(folder: Path, settings: str, *questions: list[Any]) -> list[Any]:
+    """The answers of a gateway with these settings, in a network of its own."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "--net", "true"], check=False).returncode:
+        pytest.skip("needs root and unshare --net, for addresses of its own")
+    authority = Authority(folder / "authority")
+    text = settings.replace("/run/secrets/mqtt_ca", str(authority.file))
+    text = text.replace("/run/secrets", str(folder)).replace("/var/lib/pdt-gateway", str(folder))
+    (folder / "gateway.toml").write_text(text, encoding="utf-8")
+    for name in ("units.toml", "town.geojson"):
+        (folder / name).write_bytes((ROOT / "config" / name).read_bytes())
+    for name in COMPOSE["services"]["gateway"]["secrets"]:
+        (folder / name).write_text("secret")
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-m", "tests.support.compose_box",
+         folder / "gateway.toml"],
+        cwd=ROOT, input=json.dumps(questions), capture_output=True, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answers: list[Any] = json.loads(done.stdout)
+    return answers
+
+
+@pytest.mark.needs("ip", "unshare", "openssl")
+def test_terminals_are_heard_and_the_page_is_guarded_by_where_they_really_come_from(
+    tmp_path: Path,
+) -> None:
+    """As the containers see it: who is on the machine by the bridge, others as they are."""
+    shipped = (ROOT / "config/compose/gateway.toml").read_text(encoding="utf-8")
+    (tmp_path / "shipped").mkdir()
+    assert box(
+        tmp_path / "shipped", shipped,
+        ["terminal", BRIDGE],
+        ["terminal", RADIO],
+        ["page", "127.0.0.1", "/healthz", {}],
+        ["page", BRIDGE, "/metrics", {}],
+        ["page", BRIDGE, "/metrics", {"X-Forwarded-For": OFFICE}],
+        ["page", OFFICE, "/metrics", {}],
+        ["page", OFFICE, "/metrics", {"X-Forwarded-For": BRIDGE}],
+        ["page", OFFICE, "/healthz", {}],
+    ) == [True, False, 200, 200, 401, 401, 401, 200]  # fmt: skip
+
+    opened = re.sub(r'^  # (?="192)', "  ", shipped, flags=re.MULTILINE)
+    assert opened != shipped
+    opened = opened.replace('metrics_allow = ["127', f'metrics_allow = ["{OFFICE}/32", "127')
+    (tmp_path / "opened").mkdir()
+    assert box(
+        tmp_path / "opened", opened,
+        ["terminal", RADIO],
+        ["terminal", OFFICE],
+        ["page", OFFICE, "/metrics", {}],
+        ["page", BRIDGE, "/metrics", {"X-Forwarded-For": OFFICE}],
+    ) == [True, False, 200, 200]  # fmt: skip
