@@ -1,11 +1,9 @@
 """Bytes that a position takes in the outbox, the desk log and the series; memory of the series."""
 
 import random
-import sqlite3
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 from unittest.mock import patch
 
@@ -14,6 +12,7 @@ from tests.bench.figures import Figure, Say
 from tests.bench.site import UNITS, series_here, write_settings
 from tests.bench.terminals import frame, phone_of
 from tests.bench.watchers import connected
+from tests.support.databases import read_only
 from tests.support.influxdb import InfluxServer
 from tests.support.ports import free_port
 
@@ -100,7 +99,7 @@ def report(port: int, number: int, each: int) -> None:
 
 def used_bytes(database: Path) -> int:
     """Without the pages that are free again."""
-    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+    with read_only(database) as connection:
         pages, free, size = (
             connection.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("page_count", "freelist_count", "page_size")
