@@ -189,7 +189,14 @@ def test_a_client_gets_a_certificate_that_is_good_for_nothing_else(tmp_path: Pat
 
 @pytest.mark.needs("make")
 def test_make_passes_names_and_clients_on() -> None:
-    asked = ["make", "-n", "secrets", "NAMES=broker.town.local 192.168.10.2", "CLIENTS=app"]
+    asked = [
+        "make",
+        "--no-print-directory",
+        "-n",
+        "secrets",
+        "NAMES=broker.town.local 192.168.10.2",
+        "CLIENTS=app",
+    ]
     told = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert told.split()[1:] == [
         "tools/make_secrets.py", "--name", "broker.town.local", "--name", "192.168.10.2",
