@@ -152,5 +152,13 @@ def check_secrets(loaded: Loaded) -> None:
         ("mqtt.key_file", mqtt.key_file),
         ("site.map_file", loaded.settings.site.map_file),
     ):
-        if name and not loaded.path(name).is_file():
+        if name and not _is_file(loaded.path(name)):
             raise ConfigError(f"{loaded.file}: {key}: there is no file {name!r}")
+
+
+def _is_file(path: Path) -> bool:
+    """False for a name that the system does not take, too."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

@@ -8,6 +8,7 @@ import difflib
 import ipaddress
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
@@ -304,10 +305,25 @@ def parse_settings(text: str, file: Path) -> Loaded:
 
 def convert_table(document: object, kind: type[Any], file: Path) -> Any:
     """Build ``kind`` from plain tables; raises ConfigError with the key and a suggestion."""
+    for path in _with_nul(document):
+        key, found = _follow(document, path)
+        raise ConfigError(f"{file}: {key}: {found!r} is wrong; take the NUL character out")
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{file}: {_explain(str(error), document, kind)}") from None
+
+
+def _with_nul(node: object, path: str = "") -> Iterator[str]:
+    """Where a text has a NUL, which no file, name or address can have; as msgspec writes paths."""
+    if isinstance(node, str) and "\0" in node:
+        yield path
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            yield from _with_nul(value, f"{path}.{key}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _with_nul(value, f"{path}[{index}]")
 
 
 def _explain(message: str, document: object, kind: type[Any]) -> str:
@@ -414,7 +430,7 @@ def _check(settings: Settings, file: Path) -> None:
         )
     try:
         ZoneInfo(settings.site.zone)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # "Asia" is a folder
         raise ConfigError(
             f"{file}: site.zone: {settings.site.zone!r} is not a time zone; "
             "write it like 'Asia/Shanghai'"

@@ -10,6 +10,7 @@ from gateway import grafana
 from gateway.cli.common import AsJson, content_of, print_json
 from gateway.cli.panels import PlainGroup
 from gateway.errors import ConfigError
+from gateway.settings import check_url
 
 app = typer.Typer(
     name="grafana",
@@ -72,6 +73,8 @@ def push(
 
     Example: pdt-gateway grafana push --url https://grafana.local --token-file token --dry-run
     """
+    if influx_url:
+        check_url(influx_url, "--influx-url")
     calls = grafana.connect(url, content_of(token_file))
     source = None
     if influx_url:

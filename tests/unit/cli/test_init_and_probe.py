@@ -107,6 +107,11 @@ def test_every_driver_is_written_as_check_wants_it(
 ) -> None:
     catalog = Catalog.scan()
     wanted = Wanted(site_id="a", links=[(driver.name, place), (driver.name, place)])
+    if place == PATH and Transport.SERIAL not in driver.transports:
+        with pytest.raises(ConfigError, match=r"nothing was written: .* does not run on 'serial'"):
+            write_first_settings(tmp_path, wanted, [], catalog)
+        assert not list(tmp_path.iterdir())
+        return
     config, _ = write_first_settings(tmp_path, wanted, [], catalog)
     loaded, _, findings = check(config, catalog)
     text = config.read_text(encoding="utf-8")

@@ -40,6 +40,20 @@ MISTAKES = [
     (("emulate", "jt808", "--udp", "no.invalid:9"), 3, "--udp no.invalid:9: name not known"),
     (("influx", "setup", "--config", "none.toml"), 2, "none.toml: cannot be read"),
     (("grafana", "push", "--url", "http://127.0.0.1:9", "--token-file", "none"), 2, "none: cannot"),
+    (
+        (
+            "grafana",
+            "push",
+            "--url",
+            "http://g:9",
+            "--token-file",
+            "none",
+            "--influx-url",
+            "db:8086",
+        ),
+        2,
+        "--influx-url: 'db:8086' is not 'http://host:port'",
+    ),
 ]
 
 

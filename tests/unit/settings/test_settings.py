@@ -50,6 +50,8 @@ def test_a_link_is_read_by_its_transport(tmp_path: Path) -> None:
         (SITE + "[desk]\ntrusted_proxies = ['nginx']\n", ["desk.trusted_proxies", "'nginx'"]),
         (SITE + "[desk]\nmetrics_allow = ['*']\n", ["desk.metrics_allow", "'*'", "10.0/24"]),
         (SITE + "zone = 'Mars'\n", ["site.zone", "Mars", "Asia/Shanghai"]),
+        (SITE + "zone = 'Asia'\n", ["site.zone", "'Asia'", "Asia/Shanghai"]),
+        (SITE + f"zone = '{'9' * 500}'\n", ["site.zone", "Asia/Shanghai"]),
         (
             LINK.replace("serial", "seriel"),
             ["link 'r1'.transport", "'seriel'", "serial, tcp_client"],
@@ -63,6 +65,9 @@ def test_a_link_is_read_by_its_transport(tmp_path: Path) -> None:
         (SITE + "[influx]\nurl = 'http://h:x'\n", ["influx.url", "'http://h:x'"]),
         (SITE + "[influx]\nurl = 'http://:8086'\n", ["influx.url", "http://host:port"]),
         ("site = [", ["not valid TOML"]),
+        (SITE + 'data_dir = "a\\u0000b"\n', ["site.data_dir", "NUL"]),
+        (SITE + '[mqtt]\npassword_file = "a\\u0000b"\n', ["mqtt.password_file", "NUL"]),
+        (LINK.replace("/dev/x", "a\\u0000b"), ["link 'r1'.port", "NUL"]),
         (
             SITE + '[[link]]\nid="a"\ndriver="jt808"\ntransport="tcp_server"\n'
             'listen="127.0.0.1:1"\nallow=["everyone"]\n',
@@ -133,6 +138,11 @@ def test_an_output_that_nobody_can_read_is_noted(tmp_path: Path) -> None:
     out = SITE + '[[nmea_out]]\nunit = "u"\nlisten = "0.0.0.0:1"\n'
     assert "this machine alone" in noted(tmp_path, out)["nmea_out 'u'"]
     assert "nmea_out 'u'" not in noted(tmp_path, out + 'allow = ["10.0.0.0/8"]\n')
+
+
+def test_a_file_name_that_no_system_takes_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"site\.map_file: there is no file '999"):
+        noted(tmp_path, SITE + f'map_file = "{"9" * 5000}"\n')
 
 
 def test_a_series_of_2x_without_organisation_or_token_is_noted(tmp_path: Path) -> None:
