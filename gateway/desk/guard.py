@@ -121,11 +121,31 @@ def is_own_host(host: str, listen_host: str, *, is_secure: bool) -> bool:
     """
     if is_secure or not is_loopback(listen_host):
         return True
+    name = _name_of(host)
+    return name.endswith(".localhost") or is_loopback(name)
+
+
+def is_of_nobody(host: str) -> bool:
+    """True where nobody owns the name in ``Host``: an address, ``localhost``, a name without a dot.
+
+    Any other may be that of a site whose page lets it lead to this machine.
+    """
+    name = _name_of(host)
+    if not name or name.endswith(".localhost") or "." not in name:
+        return bool(name)
     try:
-        name = urlsplit(f"//{host}").hostname or ""
+        ipaddress.ip_address(name)
     except ValueError:
         return False
-    return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
+    return True
+
+
+def _name_of(host: str) -> str:
+    """The ``Host`` header without the port; "" where it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def is_loopback(address: str) -> bool:

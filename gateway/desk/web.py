@@ -135,8 +135,12 @@ async def _guard(connection: AnyConnection, handler: BaseRouteHandler) -> None:
         await _check_sender(connection, services, route, who)
     if route.access == "public":
         return
-    if route.access == "networks_or_roles" and guard.may_watch(
-        peer, headers, address, services.trusted_proxies, services.metrics_allow
+    if (
+        route.access == "networks_or_roles"
+        and (services.is_secure or guard.is_of_nobody(host))
+        and guard.may_watch(
+            peer, headers, address, services.trusted_proxies, services.metrics_allow
+        )
     ):
         return
     if who is None:

@@ -218,6 +218,38 @@ def test_metrics_are_for_the_networks_of_the_settings_without_a_login(tmp_path: 
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8080", 200),
+        ("192.168.10.2:8080", 200),
+        ("[fd00::1]:8080", 200),
+        ("localhost:8080", 200),
+        ("gateway:8080", 200),  # a container beside
+        ("evil.example:8080", 401),
+        ("127.0.0.1.evil.example", 401),
+        ("[", 401),
+        ("", 401),
+    ],
+)
+def test_metrics_are_not_for_another_sites_page_in_a_browser_here(
+    tmp_path: Path, host: str, status: int
+) -> None:
+    """It may let its own name lead to us; over TLS it would have to show our certificate."""
+    wide = DeskSettings(listen="0.0.0.0:0")
+    secure = DeskSettings(listen="0.0.0.0:0", secure_cookie=True)
+
+    async def main() -> None:
+        async with world(tmp_path, settings=wide) as here:
+            answer = await here.visitor().get("/metrics", headers={"host": host})
+            assert answer.status_code == status
+        async with world(tmp_path, settings=secure) as here:
+            answer = await here.visitor().get("/metrics", headers={"host": "desk.example"})
+            assert answer.status_code == 200
+
+    asyncio.run(main())
+
+
 def test_routes_that_change_something_are_never_get() -> None:
     changing = re.compile(r"take|close|sign|password|disable|enable|roles$")
     assert not [
