@@ -92,7 +92,7 @@ TEXTS: Mapping[str, str] = {
     "udp.listen": "port 0: a free one",
     "udp.remote": "the one peer that we speak to first; empty: peers speak to us",
     "udp.allow": "networks that are heard; others are dropped and counted",
-    "udp.max_peers": "sources at a time",
+    "udp.max_peers": "sources at a time; beyond, the address with most loses one",
     "replay.file": "docs/recording.md",
     "replay.speed": "1 as recorded, 60 faster, 0 at once",
     "mqtt.enabled": "",

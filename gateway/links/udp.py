@@ -12,6 +12,7 @@ from gateway.addresses import AllowList, address_text
 from gateway.clock import Clock
 from gateway.errors import LinkError
 from gateway.links.base import LinkHost, PeerHandler
+from gateway.links.crowd import Crowd
 from gateway.reasons import reason
 
 RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024  # a town's registrations after a power cut, in one burst
@@ -57,7 +58,8 @@ class UdpLink:
         port: port to listen at; 0 for any.
         remote: the one peer, spoken to first and the only one heard; None for any number of peers.
         allow: whose datagrams are heard; not asked where ``remote`` is given.
-        max_peers: source addresses remembered at a time.
+        max_peers: source addresses remembered at a time. Where one more comes, the host that has
+            most of them loses the one heard longest ago: nobody is kept out, by no flood.
         peer_idle_s: a source not heard for so long is forgotten.
         max_frame: the driver's largest frame, in bytes.
         clock: tells who is idle.
@@ -222,6 +224,7 @@ class _Wire(asyncio.DatagramProtocol):
         self._is_pinned = False
         self._overflowed = 0
         self._peers: dict[Address, tuple[UdpPeer, PeerHandler]] = {}
+        self._crowd: Crowd[Address] = Crowd()  # the same peers, by host
         self._leaving: list[tuple[UdpPeer, PeerHandler]] = []
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._closed = asyncio.Event()
@@ -293,6 +296,7 @@ class _Wire(asyncio.DatagramProtocol):
             return
         peer.why = why
         entry = self._peers.pop(peer.address, None)
+        self._crowd.left(peer.address[0], peer.address)
         if entry is not None:  # else it hangs up while its handler is being made
             self._leave(*entry)
 
@@ -326,6 +330,7 @@ class _Wire(asyncio.DatagramProtocol):
         if entry is None:
             return
         entry[0].heard_mono = self._clock.monotonic()
+        self._crowd.heard(addr[0], addr)
         entry[1].received(data)
 
     def _is_welcome(self, address: Address) -> bool:
@@ -333,8 +338,10 @@ class _Wire(asyncio.DatagramProtocol):
 
     def _newcomer(self, address: Address) -> tuple[UdpPeer, PeerHandler] | None:
         if len(self._peers) >= self._max_peers:
+            # The newcomer may be a radio with an alarm; one that is forgotten is met again when it
+            # speaks, and has missed nothing.
             self._host.dropped("too_many_peers")
-            return None
+            self.forget(self._peers[self._crowd.first_to_go()][0], "no room")
         return self._meet(address)
 
     def _meet(self, address: Address) -> tuple[UdpPeer, PeerHandler] | None:
@@ -347,6 +354,7 @@ class _Wire(asyncio.DatagramProtocol):
             self._leave(peer, handler)
             return None
         self._peers[address] = (peer, handler)
+        self._crowd.came(address[0], address)
         return self._peers[address]
 
     def error_received(self, exc: Exception) -> None:

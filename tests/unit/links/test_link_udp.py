@@ -89,17 +89,45 @@ def test_strangers_are_counted_and_not_heard() -> None:
     asyncio.run(scenario())
 
 
-def test_the_number_of_peers_is_bounded() -> None:
+def test_the_number_of_peers_is_bounded_and_the_newest_is_heard() -> None:
     async def scenario() -> None:
         link, host = link_at(most=1), TinyHost()
         with radio() as one, radio() as two:
             async with running(link, host):
                 one.sendto(b"first", address_of(link))
+                await host.until(lambda: host.ears)
                 two.sendto(b"one too many", address_of(link))
-                one.sendto(b"again", address_of(link))
-                await host.until(lambda: host.ears and host.ears[0].pieces == [b"first", b"again"])
-        assert len(host.ears) == 1
-        assert host.drops == {"too_many_peers": 1}
+                await host.until(lambda: host.ears[0].losses == ["no room"])
+                assert host.drops == {"too_many_peers": 1}
+        assert [ear.pieces for ear in host.ears] == [[b"first"], [b"one too many"]]
+
+    asyncio.run(scenario())
+
+
+def test_a_host_that_fills_the_table_takes_no_room_from_another() -> None:
+    async def scenario() -> None:
+        link, host = link_at(most=20), TinyHost()
+        with contextlib.ExitStack() as open_wires, radio("127.0.0.2") as ours:
+            async with running(link, host):
+                ours.sendto(b"here", address_of(link))
+                await host.until(lambda: host.ears)
+                for _ in range(60):
+                    wire = open_wires.enter_context(radio())
+                    wire.sendto(b"flood", address_of(link))
+                await host.until(lambda: len(host.ears) == 61)
+                ours.sendto(b"alarm", address_of(link))
+                await host.until(lambda: len(host.ears[0].pieces) == 2)
+                with radio("127.0.0.3") as new:
+                    new.sendto(b"alarm of a new one", address_of(link))
+                    await host.until(lambda: host.ears[-1].pieces == [b"alarm of a new one"])
+                await host.until(lambda: sum(not ear.losses for ear in host.ears) == 20)
+                there = [ear for ear in host.ears if not ear.losses]
+                assert {ear.peer.name.split(":")[0] for ear in there} == {
+                    "127.0.0.1",
+                    "127.0.0.2",
+                    "127.0.0.3",
+                }
+        assert host.ears[0].pieces == [b"here", b"alarm"]
 
     asyncio.run(scenario())
 
