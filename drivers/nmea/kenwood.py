@@ -31,13 +31,14 @@ from drivers.nmea.sentences import (
 )
 from gateway.model.events import EmergencyKind, EmergencyRaised, PositionFix, StatusReceived
 from gateway.model.identity import RadioId, radio_id
-from gateway.model.quantities import Instant, knots_to_mps
+from gateway.model.quantities import NS_PER_S, Instant, knots_to_mps
 
 STX = b"\x02"
 LONGEST_PACKET = 256  # characters between STX and ETX; texts go up to about 100
 SAME_BURST_S = (
     5.0  # plain sentences so soon after a unit's, with its time and place, are the unit's
 )
+TIME_OF_STATUS_NS = 300 * NS_PER_S  # between a fix of this moment and the receipt of its sentence
 NEAR_DEG = 0.0002  # one hundredth of a minute, the coarsest that is printed
 FACTORY_PLACE = (38.85555, -94.79903)  # what a GPS microphone prints before its first fix, with V
 VALID = b"A"
@@ -142,7 +143,7 @@ class Kenwood:
         radio = radio_id("kenwood", told.unit)
         fix = self._fix(told, radio, now) if told.has_fix else None
         code = f"{fields[0].decode()} status {told.status}"
-        reports = self._reports(radio, told.status, fix, code)
+        reports = self._reports(radio, told.status, fix, code, now=now)
         return [*reports, *self.sender.placed(radio, now)] if fix is not None else reports
 
     def packet(self, text: bytes, now: Moment) -> Sequence[Output] | None:
@@ -154,7 +155,9 @@ class Kenwood:
         if message:
             radio = radio_id("kenwood", message[1].decode())
             status = message[2].decode()
-            return self._reports(radio, status, None, f"xE status {status}", doubt=UNVERIFIED)
+            return self._reports(
+                radio, status, None, f"xE status {status}", now=now, doubt=UNVERIFIED
+            )
         if _RECEIPT.match(text):
             return self.sender.receipt(is_positive=text == b"0", now=now)
         return () if _OF_NO_USE.match(text) else None
@@ -204,13 +207,14 @@ class Kenwood:
         status: str,
         fix: PositionFix | None,
         raw_code: str,
+        *,
+        now: Moment,
         doubt: str | None = None,
     ) -> list[Output]:
         """An emergency before the place, a status behind it."""
         outputs: list[Output] = []
-        fix_at = fix.fix_at if fix else None
         is_emergency = status.isdigit() and int(status) in self._emergencies
-        same_as = None if fix_at is None else f"{fix_at} {status}"
+        same_as = mark_of_status(status, fix, now.at)
         if is_emergency:
             alarm = EmergencyRaised(
                 radio_id=radio,
@@ -232,6 +236,19 @@ class Kenwood:
             told = StatusReceived(radio_id=radio, code=status)
             outputs.append(Report(told, same_as=same_as, calm=calm))
         return outputs
+
+
+def mark_of_status(status: str, fix: PositionFix | None, received_at: Instant) -> str | None:
+    """The time of a fix of this moment names the sentence; None where there is none.
+
+    A sentence that is not valid has the time of the last known fix: the same one for every press of
+    a unit that stands indoors. So has one whose receiver stands still.
+    """
+    if fix is None or not fix.fix_valid or fix.fix_at is None:
+        return None
+    if abs(fix.fix_at - received_at) > TIME_OF_STATUS_NS:
+        return None
+    return f"{fix.fix_at} {status}"
 
 
 def same_fix(fix: PositionFix) -> str | None:

@@ -2,8 +2,9 @@
 
 A repeated frame refreshes the emergency it belongs to, a real second press raises another one. The
 peer's own mark of the press (``Report.same_as``) decides where there is one; a window of time
-decides otherwise. A state is changed here at once, so that the next frame sees it, and put back if
-the outbox could not make it durable.
+decides otherwise. A window reaches as far back as forward: where the clock was set back, an old
+state lies in the future, and what cannot be told to be a repeat is a press. A state is changed here
+at once, so that the next frame sees it, and put back if the outbox could not make it durable.
 """
 
 from collections import OrderedDict
@@ -27,6 +28,7 @@ from gateway.model.quantities import Instant
 
 MARKS_KEPT = 20_000  # remembered marks of presses, over all radios
 CLOSED_KEPT = 2_000  # closed emergencies remembered to know a late repeat; open ones are all kept
+MARK_HOLDS_S = 86_400.0  # a mark that comes again so long after the closing names a new press
 STRAGGLER_S = 10.0  # frames so soon after a person closed it still belong to the closed press
 
 
@@ -97,7 +99,7 @@ class EmergencyBook:
         if known is not None:
             change = Change("refreshed", known, transitions.refreshed(known, event))
         else:
-            own_id = mark or self._own_id(event)
+            own_id = self._own_id(event) if mark is None or mark in self._states else mark
             begun = transitions.raised(msgspec.structs.replace(event, event_id=own_id))
             change = Change("raised", None, begun)
         self._put(change.after)
@@ -161,18 +163,17 @@ class EmergencyBook:
         return own_id
 
     def _known_press(self, event: EmergencyRaised, mark: EventId | None) -> Emergency | None:
+        at = event.received_at
         if mark is not None:
             known = self._states.get(self._marks.get(mark, mark))
-            if known is not None:
+            if known is not None and _is_open_or_closed_within(MARK_HOLDS_S, known, at):
                 return known
         latest = self._latest_of(_key_of(event))
         if latest is None or latest.ended_at is not None:
             return None
-        if latest.closed_at is not None:
-            since_close_s = event.received_at.seconds_since(latest.closed_at)
-            return latest if since_close_s <= STRAGGLER_S else None
-        quiet_s = event.received_at.seconds_since(latest.refreshed_at)
-        return latest if quiet_s <= self._same_press_s else None
+        if not latest.is_open:
+            return latest if _is_open_or_closed_within(STRAGGLER_S, latest, at) else None
+        return latest if _is_within(self._same_press_s, at, latest.refreshed_at) else None
 
     def _latest_of(self, key: _Key) -> Emergency | None:
         emergency_id = self._latest.get(key)
@@ -200,6 +201,14 @@ class EmergencyBook:
         self._marks.move_to_end(mark)
         if len(self._marks) > MARKS_KEPT:
             self._marks.popitem(last=False)
+
+
+def _is_within(limit_s: float, at: Instant, other: Instant) -> bool:
+    return abs(at.seconds_since(other)) <= limit_s
+
+
+def _is_open_or_closed_within(limit_s: float, state: Emergency, at: Instant) -> bool:
+    return state.closed_at is None or _is_within(limit_s, at, state.closed_at)
 
 
 def _mark(event: EmergencyRaised, same_as: str | None) -> EventId | None:

@@ -375,7 +375,7 @@ class RecentMarks:
         self._last_at[mark] = at
         if len(self._last_at) > SEEN_PER_RADIO:
             del self._last_at[next(iter(self._last_at))]
-        return last_at is not None and at.seconds_since(last_at) <= REPEAT_WINDOW_S
+        return last_at is not None and abs(at.seconds_since(last_at)) <= REPEAT_WINDOW_S
 
     def forget(self, mark: EventId) -> None:
         """It could not be stored: its next copy is the first one."""

@@ -174,6 +174,27 @@ def test_an_emergency_without_a_fix_has_no_place_even_where_the_last_one_is_prin
     assert not fix.fix_valid
 
 
+def marks(data: bytes, seconds: float = 0.0) -> set[str | None]:
+    """By what the emergency and the status of a sentence would be known again."""
+    codec = DRIVER.new_codec({"emergency_status": [80]}, "base-1")
+    return {
+        output.same_as
+        for output in codec.receive(data, moment(seconds))
+        if isinstance(output, Report) and not isinstance(output.event, PositionFix)
+    }
+
+
+def test_only_a_fix_of_this_moment_names_a_press() -> None:
+    """The time of one that is not valid is that of the last known fix, for every press the same."""
+    for status in ("80", "81"):
+        fresh = long("100,1001", status=status)
+        void = nmea(fresh[1:-5].replace(b",A,", b",V,").decode())
+        assert None not in marks(fresh)
+        assert marks(fresh) == marks(fresh, 60), "said twice"
+        assert marks(fresh, 3600) == marks(fresh, -3600) == {None}
+        assert marks(void) == {None}
+
+
 @pytest.mark.parametrize("codes", [[-1], ["8x"], [""], 80])
 def test_codes_that_are_no_numbers_are_refused(codes: Any) -> None:
     with pytest.raises(msgspec.ValidationError):

@@ -138,6 +138,38 @@ def test_stragglers_of_a_closed_press_raise_nothing_but_a_later_press_does() -> 
     assert desk.raise_or_refresh(press(40), None).verdict == "raised"
 
 
+def test_a_clock_that_was_set_back_swallows_no_press() -> None:
+    """An hour back: until the clock has caught up, the closing and the last frame lie ahead."""
+    for back_s in (3600.0, WINDOW_S + 1):
+        desk = book()
+        own = desk.raise_or_refresh(press(0), None).after.emergency_id
+        assert desk.raise_or_refresh(press(-back_s), None).verdict == "raised", "an open one"
+        desk = book()
+        own = desk.raise_or_refresh(press(0), None).after.emergency_id
+        take(desk, own, 5)
+        close(desk, own, 6)
+        assert desk.raise_or_refresh(press(-back_s), None).verdict == "raised", "a closed one"
+
+
+def test_a_clock_that_was_set_right_by_a_second_splits_no_press() -> None:
+    desk = book()
+    desk.raise_or_refresh(press(0), None)
+    assert desk.raise_or_refresh(press(-1), None).verdict == "refreshed"
+
+
+def test_a_mark_that_comes_again_days_after_the_closing_is_a_press_of_its_own() -> None:
+    desk = book()
+    own = desk.raise_or_refresh(press(0), "serial 7").after.emergency_id
+    take(desk, own, 5)
+    close(desk, own, 6)
+    assert desk.raise_or_refresh(press(80_000), "serial 7").verdict == "refreshed"
+    again = desk.raise_or_refresh(press(90_000), "serial 7")
+    assert again.verdict == "raised"
+    assert again.after.emergency_id != own, "the outbox keeps the first one as well"
+    assert desk.raise_or_refresh(press(170_000), "serial 7").after.frames == 2
+    assert [state.raised_at for state in desk.open()] == [at(90_000)]
+
+
 def test_a_raise_that_could_not_be_stored_is_raised_again_by_the_retry() -> None:
     desk = book()
     first = desk.raise_or_refresh(press(0), "serial 7")

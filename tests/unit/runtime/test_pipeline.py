@@ -356,6 +356,14 @@ def test_a_report_that_says_no_alarm_ends_the_one_going_on_once() -> None:
     assert desk.counters.account().difference == 0
 
 
+def test_a_serial_number_from_before_the_clock_was_set_back_hides_nothing() -> None:
+    desk = Desk()
+    for seconds in (0, -3600):
+        desk.report(TextReceived(radio_id=RADIO, body="到了", received_at=at(seconds)), "serial 7")
+    desk.shelf.settle()
+    assert desk.counters.events_dropped["duplicate"] == 0
+
+
 def test_every_report_is_counted_once_on_its_way_out() -> None:
     desk = Desk()
     desk.report(fix(0))
