@@ -147,10 +147,13 @@ class ArsCodec(RadioService[ArsOptions]):
         kind = message.kind
         if kind in {Kind.REGISTER, Kind.REGISTER_USER}:
             return self._register(message, data, now)
-        if kind in {Kind.DEREGISTER, Kind.DEREGISTER_USER}:
+        if kind == Kind.DEREGISTER:
             self._recent.forget()
             self._is_registered = False
             return [Report(RadioDeregistered(radio_id=self._radio))]
+        if kind == Kind.DEREGISTER_USER:  # a person has signed off, the radio stays on the air
+            self._recent.forget()
+            return [Heard(self._radio)]
         if kind == Kind.RESPONSE:
             return self._answered(message)
         return [Heard(self._radio)]
@@ -269,7 +272,7 @@ DRIVER = Driver(
         Handles("1 de-registration", "a radio leaves", "radio_deregistered", "published 1"),
         Handles("4 query", "is it there?", "sent; from a radio: alive", "published 1"),
         Handles("5 user registration", "who holds it", "radio_registered; B7", "published 1"),
-        Handles("6 user de-registration", "who held it", "radio_deregistered", "one source"),
+        Handles("6 user de-registration", "who held it", "alive", "one source"),
         Handles("F response", "answer to a query", "radio_registered, outcome", "published 3"),
     ),
     refuses=(Handles("layout", "a length or a text that does not fit"),),

@@ -16,7 +16,6 @@ from gateway.model.events import (
     Fix,
     PositionFix,
     RadioDeregistered,
-    RadioRegistered,
     StatusReceived,
 )
 from gateway.model.identity import RadioId, UnitId
@@ -118,8 +117,16 @@ class Board:
                 track.heard_at, track.heard_mono = fix.received_at, mono - age_s
         self.refresh()
 
-    def heard(self, radio_id: RadioId, *, link_id: str, driver: str, at: Instant) -> None:
-        """A radio is alive."""
+    def heard(
+        self,
+        radio_id: RadioId,
+        *,
+        link_id: str,
+        driver: str,
+        at: Instant,
+        is_leaving: bool = False,
+    ) -> None:
+        """A radio is alive, whatever it said before; unless it says now that it leaves."""
         track = self._track(radio_id)
         if track is None:
             return
@@ -128,6 +135,8 @@ class Board:
         track.driver = driver
         track.heard_at = at
         track.heard_mono = self._clock.monotonic()
+        if not is_leaving:
+            track.is_off = False
         if track.state in {"silent", "off"} and not track.is_off:
             self._refresh(self._key(radio_id), track)
 
@@ -145,9 +154,8 @@ class Board:
         if isinstance(event, PositionFix):
             self._committed_fix(track, event)
         elif isinstance(event, RadioDeregistered):
-            track.is_off = True
-        elif isinstance(event, RadioRegistered):
-            track.is_off = False
+            # It may have spoken again while its good-bye went to disk.
+            track.is_off = track.heard_at is None or track.heard_at <= event.received_at
         elif isinstance(event, StatusReceived):
             track.keep_signal(event)
         key = self._key(event.radio_id)
@@ -218,7 +226,6 @@ class Board:
     def _committed_fix(self, track: _Track, fix: PositionFix) -> None:
         mono = self._clock.monotonic()
         track.keep_signal(fix)
-        track.is_off = False
         if not fix.fix_valid or fix.lat_deg is None:
             track.no_fix_mono = mono
             return

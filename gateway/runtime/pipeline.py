@@ -29,6 +29,7 @@ from gateway.model.events import (
     Fix,
     LinkChanged,
     PositionFix,
+    RadioDeregistered,
     RadioEvent,
     RadioRegistered,
     Verdict,
@@ -112,7 +113,13 @@ class Pipeline:
         event, doubt = normalise(self._identified(report.event, link_id, driver, at), at)
         if doubt is not None or (isinstance(event, PositionFix) and event.fix_valid):
             self._board.doubt(event.radio_id, doubt)
-        self._board.heard(event.radio_id, link_id=link_id, driver=driver, at=at)
+        self._board.heard(
+            event.radio_id,
+            link_id=link_id,
+            driver=driver,
+            at=at,
+            is_leaving=isinstance(event, RadioDeregistered),
+        )
         for kind in report.calm:
             if self._book.is_going_on(event.radio_id, kind):
                 self._end_by_calm(event, kind)

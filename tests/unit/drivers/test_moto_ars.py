@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from drivers.api import Command, Moment, Outcome, Report, Verb
+from drivers.api import Command, Heard, Moment, Outcome, Report, Verb
 from drivers.moto_ars import DRIVER
 from drivers.motorola.peer import radio_at
 from gateway.model.events import AnyEvent, RadioRegistered
@@ -68,6 +68,14 @@ def test_a_radio_named_by_itself_keeps_its_name_when_it_leaves() -> None:
     codec.receive(bytes.fromhex("0007f0200231310000"), moment(0))
     (report,) = codec.receive(bytes.fromhex("000131"), moment(1))
     assert report.event.radio_id == "motorola:11"
+
+
+def test_a_person_who_signs_off_does_not_switch_the_radio_off() -> None:
+    codec = codec_of()
+    codec.receive(bytes.fromhex("0007f0200231310000"), moment(0))
+    assert codec.receive(bytes.fromhex("000136"), moment(1)) == [Heard(RadioId("motorola:11"))]
+    answered = codec.receive(bytes.fromhex("00013f"), moment(2))
+    assert answered == [Heard(RadioId("motorola:11"))], "it is registered still"
 
 
 def test_a_registration_that_is_repeated_has_one_mark_until_the_radio_leaves() -> None:

@@ -36,7 +36,13 @@ class Wall:
         )
 
     def hear(self, event: Any) -> None:
-        self.board.heard(event.radio_id, link_id="r1", driver="test", at=event.received_at)
+        self.board.heard(
+            event.radio_id,
+            link_id="r1",
+            driver="test",
+            at=event.received_at,
+            is_leaving=isinstance(event, RadioDeregistered),
+        )
         self.board.committed(event)
 
     def after(self, seconds: float) -> UnitView:
@@ -78,6 +84,25 @@ def test_a_radio_that_leaves_is_off_until_it_is_back() -> None:
     assert wall.after(1).state == "off"
     wall.hear(RadioRegistered(radio_id=RADIO, received_at=at(2)))
     assert wall.after(1).state == "fresh_fix"
+
+
+def test_a_radio_that_speaks_again_is_not_off_however_it_speaks() -> None:
+    wall = Wall()
+    wall.hear(fix(0))
+    wall.hear(RadioDeregistered(radio_id=RADIO, received_at=at(1)))
+    assert wall.after(1).state == "off"
+    wall.board.heard(RADIO, link_id="r1", driver="test", at=at(2))  # a heartbeat
+    assert wall.after(0).state == "fresh_fix"
+
+
+def test_a_good_bye_on_disk_after_the_next_word_takes_nobody_off() -> None:
+    wall = Wall()
+    wall.hear(fix(0))
+    bye = RadioDeregistered(radio_id=RADIO, received_at=at(1))
+    wall.board.heard(RADIO, link_id="r1", driver="test", at=at(1), is_leaving=True)
+    wall.board.heard(RADIO, link_id="r1", driver="test", at=at(1.01))
+    wall.board.committed(bye)
+    assert wall.after(0).state == "fresh_fix"
 
 
 def test_an_older_fix_that_comes_late_does_not_move_the_unit() -> None:

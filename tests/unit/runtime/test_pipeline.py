@@ -15,6 +15,7 @@ from gateway.model.events import (
     EmergencyTaken,
     Fix,
     PositionFix,
+    RadioDeregistered,
     RadioRegistered,
     TextReceived,
 )
@@ -480,3 +481,20 @@ def test_a_doubt_stays_on_the_card_until_a_fix_without_one() -> None:
     assert doubt_after(fix(2, fix_at=at(200_000))) == "implausible_time"
     assert doubt_after(fix(3, fix_valid=False, lat_deg=None, lon_deg=None)) is not None
     assert doubt_after(fix(4)) is None
+
+
+def test_a_radio_that_left_and_raises_an_alarm_is_on_the_air() -> None:
+    desk = Desk()
+    bye = RadioDeregistered(radio_id=RADIO, received_at=at(1))
+    desk.report(fix(0))
+    for copy in (bye, bye):  # the radio says it again; that is no sign of life
+        desk.report(copy, "logout 7")
+        desk.shelf.settle()
+    view = desk.board.unit("patrol-1")
+    assert view is not None
+    assert view.state == "off"
+    desk.report(press(100))
+    desk.shelf.settle()
+    view = desk.board.unit("patrol-1")
+    assert view is not None
+    assert (view.state, view.has_emergency) == ("fresh_fix", True)
