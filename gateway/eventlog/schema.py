@@ -15,7 +15,7 @@ from gateway.errors import ConfigError
 # A holder is who reported a position over which way: radio, unit at that time, link. There are few,
 # and a small number in each position row instead of four texts keeps the table small.
 # position.at is when the position was true as far as that can be believed (see
-# writes.position_time); event_key is 64 bits of the event id, which make one row of an event that
+# PositionFix.true_at); event_key is 64 bits of the event id, which make one row of an event that
 # comes twice.
 _FIRST = """
 CREATE TABLE holder (

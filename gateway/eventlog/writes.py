@@ -18,13 +18,11 @@ from gateway.model.events import (
     to_json,
 )
 from gateway.model.identity import EventId
-from gateway.model.quantities import NS_PER_S, Instant
 from gateway.outbox.many import MOST_ROWS, ManyRows
 from gateway.outbox.rows import Row
 
 MAX_INT = 2**63 - 1  # what SQLite keeps: as ns since 1970 the year 2262
 Holder = tuple[str, ...]  # radio, unit, its name, team, link, driver
-AHEAD_NS = 300 * NS_PER_S  # a fix from further in the future than this has a wrong clock
 
 _HOLDER_COLUMNS, _POSITION_COLUMNS = 6, 15
 _PUT_HOLDERS = ManyRows(
@@ -56,17 +54,6 @@ VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET phase = excluded.phase, closed_at = excluded.closed_at,
     state = excluded.state
 """
-
-
-def position_time(event: PositionFix) -> Instant:
-    """When the position was true: the receiver's time, unless it lies ahead of ours.
-
-    A report that was stored in the radio is old and right; one from the future, or from before
-    1970, has a wrong clock.
-    """
-    if event.fix_at is None or not 0 <= event.fix_at <= event.received_at + AHEAD_NS:
-        return event.received_at
-    return event.fix_at
 
 
 def apply_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> int:
@@ -115,7 +102,7 @@ def _put_positions(connection: sqlite3.Connection, fixes: Sequence[PositionFix])
     for fix, holder in zip(fixes, whose, strict=True):
         values += (
             keys[holder],
-            position_time(fix),
+            fix.true_at(),
             _event_key(fix.event_id),
             fix.received_at,
             fix.fix_valid,

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from gateway.model.identity import EventId, RadioId, UnitId
-from gateway.model.quantities import Instant
+from gateway.model.quantities import NS_PER_S, Instant
 
 Trigger = Literal["time", "distance", "request", "emergency", "power_on", "stored", "unknown"]
 EmergencyKind = Literal["alarm", "call", "man_down", "lone_worker", "vehicle"]
@@ -24,6 +24,11 @@ UNLISTED = "sender not on the allow list"  # the doubt that makes an emergency h
 NO_ID = EventId("")
 NO_RADIO = RadioId("")
 NEVER = Instant(0)
+
+# How far a receiver's time may lie ahead of ours and be believed. One that does not know the leap
+# seconds yet is 18 s ahead; what is further ahead is a wrong clock or a wrong time zone, and would
+# stand before every later report until real time has reached it.
+AHEAD_NS = 30 * NS_PER_S
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
@@ -83,6 +88,16 @@ class PositionFix(Event, frozen=True, kw_only=True, tag="position_fix"):
     battery_pct: int | None = None
     rssi_dbm: float | None = None
     odometer_m: float | None = None
+
+    def true_at(self) -> Instant:
+        """When the position was true: the receiver's time, unless it lies ahead of ours.
+
+        A report that was stored in the radio is old and right; one from the future, or from before
+        1970, has a wrong clock and counts from when it came.
+        """
+        if self.fix_at is None or not 0 <= self.fix_at <= self.received_at + AHEAD_NS:
+            return self.received_at
+        return self.fix_at
 
     def place(self, age_s: float | None = None) -> Fix | None:
         """The place alone, or None where there are no coordinates."""

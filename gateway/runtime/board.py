@@ -295,6 +295,7 @@ class Board:
 
 def _comes_late(fix: PositionFix, known: PositionFix) -> bool:
     """An older fix after a newer one, by the radio's clock; a clock that is off decides nothing."""
-    if fix.fix_at is None or known.fix_at is None:
-        return False
-    return 0 < known.fix_at.seconds_since(fix.fix_at) <= LATE_S
+    at = fix.true_at()
+    if at == fix.received_at:
+        return False  # it is of now
+    return 0 < known.true_at().seconds_since(at) <= LATE_S

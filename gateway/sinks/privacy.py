@@ -69,7 +69,7 @@ class Privacy:
         rule = self._rules.get(team.kind) if team is not None else None
         if rule is None or event.trigger == "emergency":
             return event
-        at = event.fix_at if event.fix_at is not None else event.received_at
+        at = event.true_at()
         if self._roster.is_on_duty(event.radio_id, at, self._zone):
             return event
         if self._in_emergency(event.radio_id, event.team, at):

@@ -106,6 +106,13 @@ def test_on_duty_and_without_a_rule_everything_is_kept(off_duty: str) -> None:
     assert privacy("full").kept(at(OFF)) is not None
 
 
+def test_hours_go_by_our_clock_where_the_receivers_is_ahead() -> None:
+    ahead = msgspec.structs.replace(at(ON), fix_at=Instant(ON + 8 * HOUR))  # a wrong time zone
+    assert privacy("none").kept(ahead) is ahead
+    ahead = msgspec.structs.replace(at(OFF), fix_at=Instant(OFF + 18 * HOUR))
+    assert privacy("none").kept(ahead) is None
+
+
 def test_a_units_own_hours_come_before_its_teams() -> None:
     night = privacy("none", duty=("daily 20:00-23:00",))
     assert night.kept(at(OFF)) is not None

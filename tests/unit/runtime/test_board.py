@@ -112,6 +112,35 @@ def test_an_older_fix_that_comes_late_does_not_move_the_unit() -> None:
     assert wall.after(0).lat_deg == 22.94
 
 
+def test_a_fix_from_a_clock_ahead_does_not_hold_the_unit_where_it_was() -> None:
+    wall = Wall()
+    wall.hear(fix(0, fix_at=at(7200), lat_deg=22.90))
+    wall.after(10)
+    wall.hear(fix(10, fix_at=at(9), lat_deg=22.95))
+    assert wall.after(0).lat_deg == 22.95
+    place = wall.board.last_place(RADIO)
+    assert place is not None
+    assert place.lat_deg == 22.95
+    wall.hear(fix(11, fix_at=at(5), lat_deg=22.91))
+    assert wall.after(0).lat_deg == 22.95, "right clocks still tell which is older"
+
+
+def test_a_radio_whose_clock_is_always_ahead_is_shown_as_it_reports() -> None:
+    wall = Wall()
+    for second in (0, 10, 20):
+        wall.hear(fix(second, fix_at=at(7200 + second), lat_deg=22.0 + second))
+        assert wall.after(0).lat_deg == 22.0 + second
+    wall.hear(fix(-60, trigger="stored", received_at=at(21), lat_deg=22.5))
+    assert wall.after(0).lat_deg == 42.0
+
+
+def test_the_gateways_own_clock_set_back_holds_no_fix_without_a_time_of_its_own() -> None:
+    wall = Wall()
+    wall.hear(fix(3600, fix_at=None, lat_deg=22.90))
+    wall.hear(fix(1, fix_at=None, lat_deg=22.95))
+    assert wall.after(0).lat_deg == 22.95
+
+
 def test_a_stored_fix_is_as_old_as_it_is() -> None:
     wall = Wall()
     wall.hear(fix(-200, trigger="stored", received_at=at(0)))
