@@ -44,12 +44,17 @@ class Report(NamedTuple):
     ``calm`` names the kinds of emergency that this very frame says are not going on, in protocols
     that repeat a state in every report (the alarm word of JT/T 808). The pipeline knows whether one
     was going on, also over a reconnection and a restart; the codec need not.
+
+    ``cleared`` names the kinds that this frame does not show and that our own answer takes away
+    (the SOS bit of JT/T 808). That nobody has called off: it is told as no end, and the next frame
+    that shows the kind is another press.
     """
 
     event: RadioEvent
     receipt: int | None = None
     same_as: str | None = None
     calm: tuple[EmergencyKind, ...] = ()
+    cleared: tuple[EmergencyKind, ...] = ()
 
 
 class Heard(NamedTuple):

@@ -219,7 +219,7 @@ class Jt808Codec:
             return []  # refused as a whole anyway
         return [
             Report(event, None, same_as)
-            for event, same_as, _ in marked
+            for event, same_as, *_ in marked
             if isinstance(event, EmergencyRaised)
         ]
 
@@ -304,7 +304,7 @@ class Jt808Codec:
         serial, body = read_answered_position(frame.body)
         marked = self._read(frame, terminal, now, body, "request")
         return [
-            *(Report(event, None, same_as, calm) for event, same_as, calm in marked),
+            *(Report(each.event, None, *each[1:]) for each in marked),
             *self._questions.answered(frame.phone, serial, Message.POSITION_ANSWER),
         ]
 
@@ -335,7 +335,7 @@ class Jt808Codec:
     ) -> list[Marked]:
         """The events of one position body, the emergency first; raises WireError.
 
-        Only a report of this moment can say that an emergency is over: a batch tells of the past.
+        Only a report of this moment can say what is not going on: a batch tells of the past.
         """
         reading = self._reader.read(body, terminal.radio, trigger)
         position, fix, raised = reading
@@ -348,8 +348,10 @@ class Jt808Codec:
             if "alarm" in raised and trigger in {"unknown", "time"}:
                 fix = msgspec.structs.replace(fix, trigger="emergency")
         is_now = trigger in {"unknown", "request"} and not terminal.is_past(fix.fix_at)
-        calm = reading.calm if is_now and doubt is None else ()
-        return [*alarms, Marked(fix, mark_of_fix(frame.serial, position), calm)]
+        mark = mark_of_fix(frame.serial, position)
+        if not is_now or doubt is not None:
+            return [*alarms, Marked(fix, mark)]
+        return [*alarms, Marked(fix, mark, reading.calm, reading.cleared)]
 
     def _doubt(self, terminal: Terminal) -> str | None:
         """Why an alarm of this terminal cannot be believed without asking; None where it can."""

@@ -118,10 +118,10 @@ class Ledger:
         """Reports with receipts of their own; ``pay`` runs when the last of them is accepted."""
         debt = _Debt(pay, len(marked))
         reports = []
-        for event, same_as, calm in marked:
+        for event, same_as, calm, cleared in marked:
             receipt = next(self._numbers)
             self._debts[receipt] = debt
-            reports.append(Report(event, receipt, same_as, calm))
+            reports.append(Report(event, receipt, same_as, calm, cleared))
         while len(self._debts) > MAX_DEBTS:
             del self._debts[next(iter(self._debts))]
         return reports

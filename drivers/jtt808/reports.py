@@ -32,7 +32,10 @@ KINDS: tuple[tuple[EmergencyKind, int], ...] = (
     ("vehicle", ALARM_COLLISION | ALARM_ROLLOVER),
 )
 WATCHED = ALARM_EMERGENCY | ALARM_COLLISION | ALARM_ROLLOVER
-ALL_CALM = tuple(kind for kind, _ in KINDS)
+# The standard: bit 0 is cleared when a report with it is answered, bits 29 and 30 stand until the
+# condition is over. Whether an answer clears a maker's SOS item is not known.
+CLEARED_BY_ANSWER: tuple[EmergencyKind, ...] = ("alarm",)
+ENDED_BY_TERMINAL: tuple[EmergencyKind, ...] = ("vehicle",)
 NO_ALARMS: Mapping[EmergencyKind, str] = {}
 
 POLE = 90_000_000  # 1e-6 degrees
@@ -59,6 +62,7 @@ class Marked(NamedTuple):
     event: RadioEvent
     same_as: str | None
     calm: tuple[EmergencyKind, ...] = ()
+    cleared: tuple[EmergencyKind, ...] = ()
 
 
 class Reading(NamedTuple):
@@ -70,10 +74,18 @@ class Reading(NamedTuple):
 
     @property
     def calm(self) -> tuple[EmergencyKind, ...]:
-        """The kinds of emergency that are not going on."""
+        """The kinds of emergency that are over."""
+        return self._absent(ENDED_BY_TERMINAL)
+
+    @property
+    def cleared(self) -> tuple[EmergencyKind, ...]:
+        """The kinds that are not told, which may be because they were answered."""
+        return self._absent(CLEARED_BY_ANSWER)
+
+    def _absent(self, kinds: tuple[EmergencyKind, ...]) -> tuple[EmergencyKind, ...]:
         if not self.alarms:
-            return ALL_CALM
-        return tuple(kind for kind in ALL_CALM if kind not in self.alarms)
+            return kinds
+        return tuple(kind for kind in kinds if kind not in self.alarms)
 
 
 class Reader(NamedTuple):

@@ -35,7 +35,7 @@ STRAGGLER_S = 10.0  # frames so soon after a person closed it still belong to th
 class Change(NamedTuple):
     """What became of a report: the state before (None when it raised) and after."""
 
-    verdict: Literal["raised", "refreshed", "ended"]
+    verdict: Literal["raised", "refreshed", "ended", "cleared"]
     before: Emergency | None
     after: Emergency
 
@@ -111,6 +111,15 @@ class EmergencyBook:
         """Whether ``event`` would only refresh what is there."""
         return self._known_press(event, _mark(event, same_as)) is not None
 
+    def clear(self, radio: RadioId, kind: EmergencyKind, at: Instant) -> Change | None:
+        """The radio's answered press is told no more; None where it was not being told."""
+        state = self._latest_of(_Key(radio, kind, is_hearsay=False))
+        if state is None or not state.is_told:
+            return None
+        change = Change("cleared", state, transitions.cleared(state, at))
+        self._put(change.after)
+        return change
+
     def is_going_on(self, radio: RadioId, kind: EmergencyKind) -> bool:
         """True while the radio has raised one and has not said that it is over."""
         state = self._latest_of(_Key(radio, kind, is_hearsay=False))
@@ -169,7 +178,7 @@ class EmergencyBook:
             if known is not None and _is_open_or_closed_within(MARK_HOLDS_S, known, at):
                 return known
         latest = self._latest_of(_key_of(event))
-        if latest is None or latest.ended_at is not None:
+        if latest is None or not latest.is_told:
             return None
         if not latest.is_open:
             return latest if _is_open_or_closed_within(STRAGGLER_S, latest, at) else None

@@ -28,6 +28,8 @@ class Emergency(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The current state of one emergency; its ``emergency_id`` is the id of the raising event.
 
     ``phase`` is what people did; ``ended_at`` is what the radio said, and changes no phase.
+    ``cleared_at`` is when a radio no longer told it because it had been answered: no end, but what
+    it tells next is another press.
     ``fix`` is the place sent with the alarm or the last known one, ``refreshed_at`` the last frame
     of the same press, ``frames`` how many frames brought it. ``place`` is the key site where it
     began, and stays that when the radio moves on.
@@ -54,6 +56,7 @@ class Emergency(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     refreshed_at: Instant
     frames: int
     ended_at: Instant | None = None
+    cleared_at: Instant | None = None
     taken_at: Instant | None = None
     taken_by: str | None = None
     closed_at: Instant | None = None
@@ -65,6 +68,11 @@ class Emergency(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     def is_open(self) -> bool:
         """True until a person has closed it."""
         return self.phase != "closed"
+
+    @property
+    def is_told(self) -> bool:
+        """True while the radio may still be telling of this very press."""
+        return self.ended_at is None and self.cleared_at is None
 
     @property
     def is_hearsay(self) -> bool:
@@ -130,6 +138,11 @@ def refreshed(state: Emergency, event: EmergencyRaised) -> Emergency:
 def ended(state: Emergency, event: EmergencyEnded) -> Emergency:
     """The radio says that it is over; the entry stays open for a person."""
     return msgspec.structs.replace(state, ended_at=event.received_at)
+
+
+def cleared(state: Emergency, at: Instant) -> Emergency:
+    """The radio has its answer and tells the press no more."""
+    return msgspec.structs.replace(state, cleared_at=at)
 
 
 def taken(state: Emergency, event: EmergencyTaken) -> Emergency:

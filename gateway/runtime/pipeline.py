@@ -123,6 +123,8 @@ class Pipeline:
         for kind in report.calm:
             if self._book.is_going_on(event.radio_id, kind):
                 self._end_by_calm(event, kind)
+        for kind in report.cleared:
+            self._clear(event, kind)
         if isinstance(event, EmergencyRaised):
             self._emergency(event, report.same_as, settle, peer)
         elif isinstance(event, EmergencyEnded):
@@ -239,6 +241,13 @@ class Pipeline:
             kind=kind,
         )
         self._emergency_end(end, lambda _error: None)
+
+    def _clear(self, event: RadioEvent, kind: EmergencyKind) -> None:
+        """A report without what our answer takes away; nobody has called it off."""
+        change = self._book.clear(event.radio_id, kind, event.received_at)
+        if change is not None:
+            self._counters.events_received += 1
+            self._append(None, change.after, lambda _error: None, undo=change)
 
     def _emergency_end(self, event: EmergencyEnded, settle: Settle) -> None:
         change = self._book.end(event)

@@ -142,7 +142,7 @@ def test_the_sos_bit_stays_until_a_report_that_has_it_is_answered() -> None:
     assert [bench.device.is_press_acknowledged] == [True]
     last = [one for one in outputs if isinstance(one, Report)][-1]
     assert isinstance(last.event, PositionFix)
-    assert last.calm == ("alarm", "vehicle")
+    assert last.cleared == ("alarm",)
 
 
 def test_a_report_that_is_not_answered_is_sent_again_after_t_2t_and_3t() -> None:
@@ -216,7 +216,7 @@ def test_a_collision_ends_when_the_device_says_so() -> None:
     assert bench.device.is_press_acknowledged
     bench.device.release()
     last = [one for one in bench.run(1.0) if isinstance(one, Report)][-1]
-    assert last.calm == ("alarm", "vehicle")
+    assert last.calm == ("vehicle",)
 
 
 def test_it_has_no_button_for_other_kinds() -> None:
@@ -322,7 +322,7 @@ def test_a_confirmed_alarm_ends_in_the_terminal() -> None:
     outputs = bench.run(1.0)
     assert outcomes(outputs) == [Outcome(1, "delivered")]
     last = [one for one in outputs if isinstance(one, Report)][-1]
-    assert "alarm" in last.calm
+    assert "alarm" in last.cleared
 
 
 def test_what_a_terminal_does_not_know_is_refused() -> None:

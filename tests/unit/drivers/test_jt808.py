@@ -344,22 +344,23 @@ def test_the_alarm_comes_before_the_fix_and_carries_its_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "kinds", "calm"),
+    ("word", "kinds", "calm", "cleared"),
     [
-        (0, [], ("alarm", "vehicle")),
-        (SOS, ["alarm"], ("vehicle",)),
-        (COLLISION, ["vehicle"], ("alarm",)),
-        (ROLLOVER | COLLISION, ["vehicle"], ("alarm",)),
-        (SOS | ROLLOVER, ["alarm", "vehicle"], ()),
-        (0x8FFFFFFE & ~COLLISION & ~ROLLOVER, [], ("alarm", "vehicle")),
+        (0, [], ("vehicle",), ("alarm",)),
+        (SOS, ["alarm"], ("vehicle",), ()),
+        (COLLISION, ["vehicle"], (), ("alarm",)),
+        (ROLLOVER | COLLISION, ["vehicle"], (), ("alarm",)),
+        (SOS | ROLLOVER, ["alarm", "vehicle"], (), ()),
+        (0x8FFFFFFE & ~COLLISION & ~ROLLOVER, [], ("vehicle",), ("alarm",)),
     ],
 )
 def test_every_report_says_what_goes_on_and_what_does_not(
-    word: int, kinds: list[str], calm: tuple[str, ...]
+    word: int, kinds: list[str], calm: tuple[str, ...], cleared: tuple[str, ...]
 ) -> None:
+    """The SOS bit goes by our answer, a collision by itself: only that one is told to be over."""
     *alarms, fix = reports(Talk().send(0x0200, position(word)))
     assert [getattr(alarm.event, "kind", "") for alarm in alarms] == kinds
-    assert fix.calm == calm
+    assert (fix.calm, fix.cleared) == (calm, cleared)
 
 
 def test_a_report_sent_again_is_the_same_and_a_new_one_is_not() -> None:
@@ -383,9 +384,9 @@ def test_a_late_copy_from_before_the_alarm_does_not_end_it() -> None:
     talk = Talk()
     talk.send(0x0200, position(SOS, time="250624101530"), serial=8)
     (late,) = reports(talk.send(0x0200, position(0, time="250624101520"), serial=7))
-    assert late.calm == ()
+    assert late.calm == late.cleared == ()
     (after,) = reports(talk.send(0x0200, position(0, time="250624101530"), serial=9))
-    assert after.calm == ("alarm", "vehicle")
+    assert (after.calm, after.cleared) == (("vehicle",), ("alarm",))
 
 
 def test_a_batch_raises_and_ends_nothing_and_is_answered_once() -> None:
@@ -393,7 +394,7 @@ def test_a_batch_raises_and_ends_nothing_and_is_answered_once() -> None:
     outputs = reports(talk.send(0x0704, batch([position(SOS), position(0, time="250624101540")])))
     kinds = [type(output.event) for output in outputs]
     assert kinds == [EmergencyRaised, PositionFix, PositionFix]
-    assert {output.calm for output in outputs} == {()}
+    assert {(*output.calm, *output.cleared) for output in outputs} == {()}
     assert [getattr(output.event, "trigger", None) for output in outputs[1:]] == ["stored"] * 2
     talk.accept(outputs[:2])
     assert talk.answers() == []
@@ -454,7 +455,7 @@ def test_alarms_before_the_right_code_are_shown_in_doubt() -> None:
     alarm, fix = reports(talk.send(0x0200, position(SOS)))
     assert isinstance(alarm.event, EmergencyRaised)
     assert (alarm.event.verified, alarm.event.doubt) == (False, "not authenticated")
-    assert fix.calm == ()
+    assert fix.calm == fix.cleared == ()
     talk.accept(talk.send(0x0102, b"13800138000"))
     alarm, _ = reports(talk.send(0x0200, position(SOS)))
     assert isinstance(alarm.event, EmergencyRaised)
@@ -682,16 +683,16 @@ def test_items_are_read_as_far_as_they_make_sense(items: str, expected: Items) -
 E7_SOS = "e7080002000000000000"
 
 
-def test_the_sos_bits_of_a_vendor_raise_and_their_absence_ends() -> None:
+def test_the_sos_bits_of_a_vendor_raise_and_their_absence_ends_nothing() -> None:
     talk = Talk()
     alarm, fix = reports(talk.send(0x0200, position(items=E7_SOS)))
     assert isinstance(alarm.event, EmergencyRaised)
     assert (alarm.event.kind, alarm.event.raw_code) == ("alarm", "item E7 0x0002")
     assert isinstance(fix.event, PositionFix)
     assert fix.event.trigger == "emergency"
-    assert fix.calm == ("vehicle",)
+    assert (fix.calm, fix.cleared) == (("vehicle",), ())
     (calm,) = reports(talk.send(0x0200, position(items="e7080000000000000000")))
-    assert calm.calm == ("alarm", "vehicle")
+    assert (calm.calm, calm.cleared) == (("vehicle",), ("alarm",))
 
 
 def test_the_sos_bits_of_a_vendor_can_be_left_out() -> None:

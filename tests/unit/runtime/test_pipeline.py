@@ -86,10 +86,16 @@ class Desk:
         self.settled: list[StoreError | None] = []
 
     def report(
-        self, event: Any, same_as: str | None = None, *, calm: bool = False, peer: str = "far end"
+        self,
+        event: Any,
+        same_as: str | None = None,
+        *,
+        calm: bool = False,
+        cleared: bool = False,
+        peer: str = "far end",
     ) -> None:
         self.pipeline.report(
-            Report(event, 1, same_as, ("alarm",) if calm else ()),
+            Report(event, 1, same_as, ("alarm",) if calm else (), ("alarm",) if cleared else ()),
             link_id="radio-1",
             driver="test",
             at=event.received_at,
@@ -355,6 +361,35 @@ def test_a_report_that_says_no_alarm_ends_the_one_going_on_once() -> None:
     desk.shelf.settle()
     assert len(desk.book.open()) == 2
     assert desk.counters.account().difference == 0
+
+
+def test_what_our_answer_clears_is_no_end_and_the_next_press_is_another() -> None:
+    desk = Desk()
+    desk.report(fix(0), cleared=True)
+    desk.report(press(1), "serial 7")
+    desk.report(fix(2), cleared=True)
+    desk.report(fix(3), cleared=True)
+    desk.report(press(4), "serial 7")  # sent again: its answer was on the way
+    (first,) = desk.book.open()
+    assert (first.ended_at, first.cleared_at, first.frames) == (None, at(2), 2)
+    kept = [write.emergency for write in desk.shelf.waiting if write.emergency is not None]
+    assert [state.cleared_at for state in kept] == [None, at(2), at(2)], "it outlives a restart"
+    desk.report(press(5), "serial 8")
+    desk.shelf.settle()
+    assert len(desk.book.open()) == 2
+    assert desk.counters.account().difference == 0
+
+
+def test_a_clearing_that_could_not_be_stored_is_noticed_by_the_next_report() -> None:
+    desk = Desk()
+    desk.report(press(1), "serial 7")
+    desk.shelf.settle()
+    desk.report(fix(2), cleared=True)
+    desk.shelf.settle(StoreError("disk"))
+    assert [state.is_told for state in desk.book.open()] == [True]
+    desk.report(fix(3), cleared=True)
+    desk.shelf.settle()
+    assert [state.cleared_at for state in desk.book.open()] == [at(3)]
 
 
 def test_a_serial_number_from_before_the_clock_was_set_back_hides_nothing() -> None:
