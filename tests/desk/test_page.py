@@ -5,7 +5,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.desk.fake_desk import FakeDesk, ago
 
@@ -144,6 +144,152 @@ def test_what_is_not_verified_stands_below_what_is(desk: FakeDesk, page: Page) -
     expect(page.locator("[data-id=real] .take")).to_be_enabled()
     page.keyboard.press("F2")
     expect(page.locator("[data-id=real]")).to_have_attribute("data-phase", "taken")
+
+
+def many(desk: FakeDesk, number: int = 12) -> None:
+    """So many untaken alarms, ``a1`` the oldest."""
+    for i in range(1, number + 1):
+        unit = {"unit_id": f"m-{i}", "unit_name": f"机动{i:02d}", "radio_id": f"pdt:800202{i:02d}"}
+        desk.raise_emergency(f"a{i}", fix=FIX, raised_at=ago(10 * (number + 1 - i)), **unit)
+
+
+def row(page: Page, emergency_id: str) -> Locator:
+    """One alarm's row."""
+    return page.locator(f".alarm[data-id={emergency_id}]")
+
+
+def expect_read(page: Page, emergency_id: str) -> None:
+    """The whole row can be read, where the list stands now."""
+    expect(row(page, emergency_id)).to_be_in_viewport(ratio=0.95)
+
+
+def test_a_new_alarm_is_seen_however_the_list_is_scrolled(desk: FakeDesk, page: Page) -> None:
+    many(desk)
+    expect(page.locator(".alarm")).to_have_count(12)
+    page.locator("[data-id=a1]").scroll_into_view_if_needed()
+    expect(row(page, "a12")).not_to_be_in_viewport()
+    desk.raise_emergency("new", unit_id="m-20", unit_name="机动20", radio_id="pdt:80020220")
+    expect(page.locator(".alarm.big")).to_have_attribute("data-id", "new")
+    expect_read(page, "new")
+
+
+def test_f2_takes_no_alarm_that_is_out_of_view(desk: FakeDesk, page: Page) -> None:
+    many(desk)
+    expect(page.locator("[data-id=a12] .take")).to_be_enabled()
+    page.locator("[data-id=a1]").scroll_into_view_if_needed()
+    page.keyboard.press("F2")
+    expect_read(page, "a12")
+    assert desk.posts == []
+    with page.expect_response("**/take"):
+        page.keyboard.press("F2")
+    expect(page.locator("[data-id=a12]")).to_have_attribute("data-phase", "taken")
+
+
+def test_a_click_on_a_row_that_has_just_moved_does_not_count(desk: FakeDesk, page: Page) -> None:
+    desk.raise_emergency("e1", raised_at=ago(60))
+    expect(row(page, "e1").locator(".take")).to_be_enabled()
+    page.evaluate(
+        """() => new MutationObserver(() => (window.wasHeld = true)).observe(
+             document.querySelector("[data-id=e1] .take"), { attributeFilter: ["disabled"] })"""
+    )
+    desk.raise_emergency("e2", radio_id="pdt:80020202")
+    expect(row(page, "e2").locator(".take")).to_be_enabled()
+    expect(row(page, "e1").locator(".take")).to_be_enabled()
+    assert page.evaluate("window.wasHeld") is True
+
+
+def test_rows_out_of_view_are_counted_at_the_edge(desk: FakeDesk, page: Page) -> None:
+    desk.raise_emergency("taken", phase="taken", taken_by="王芳", raised_at=ago(600))
+    many(desk)
+    expect(page.locator(".alarm")).to_have_count(13)
+    below = page.locator("[data-edge=moreBelow]")
+    expect(below).to_contain_text("下面还有 9 起")
+    expect(below).to_contain_text("8 起无人接警")
+    expect_read(page, "a9")
+    expect(row(page, "a8")).not_to_be_in_viewport(ratio=0.95)
+    page.locator("[data-id=taken]").scroll_into_view_if_needed()
+    expect(below).to_have_count(0)
+    page.locator("[data-edge=moreAbove]").click()
+    expect(page.locator("[data-edge=moreAbove]")).to_have_count(0)
+    expect_read(page, "a12")
+
+
+def test_a_long_name_leaves_the_marks_in_view(desk: FakeDesk, page: Page) -> None:
+    desk.raise_emergency(
+        "e1",
+        unit_id="m-1",
+        unit_name="榕溪镇" + "上涌村专职治安联防队第三机动小组" * 8,
+        verified=False,
+        doubt="unknown source",
+        ended_at=ago(1),
+    )
+    expect_read(page, "e1")
+    expect(row(page, "e1").locator(".ended")).to_be_in_viewport(ratio=1)
+
+
+def test_the_wall_shows_a_dozen_alarms_at_once(desk: FakeDesk, open_page: Open) -> None:
+    page = shown(open_page("/?wall=1"))
+    page.set_viewport_size({"width": 1920, "height": 1080})
+    many(desk)
+    expect(page.locator(".alarm")).to_have_count(12)
+    for i in range(1, 13):
+        expect_read(page, f"a{i}")
+
+
+def test_f8_shows_the_alarm_that_it_is_written_on(desk: FakeDesk, page: Page) -> None:
+    labelled = page.locator(".alarm", has=page.locator("kbd", has_text="F8"))
+    facts = {"unit_id": "m-9", "radio_id": "pdt:80020209"}
+    desk.raise_emergency("a", fix=FIX, raised_at=ago(60), **facts)
+    desk.raise_emergency("b", fix=FIX, raised_at=ago(30), **facts)
+    expect(labelled).to_have_attribute("data-id", "b")
+    page.keyboard.press("F8")
+    expect(labelled).to_have_attribute("data-id", "a")
+    desk.raise_emergency("c", fix=FIX, **facts)
+    expect(labelled).to_have_attribute("data-id", "c")
+    page.keyboard.press("F8")
+    expect(labelled).to_have_attribute("data-id", "b")
+    page.keyboard.press("F8")
+    page.keyboard.press("F8")
+    expect(labelled).to_have_attribute("data-id", "c")
+
+
+def test_f8_after_a_change_of_the_list_centres_the_first_row(
+    desk: FakeDesk, open_page: Open
+) -> None:
+    page = shown(open_page(with_map=True))
+    page.locator(".map canvas").wait_for()
+    page.locator("#unit-m-1").click()  # the operator has zoomed in somewhere
+    page.keyboard.press("Escape")
+    desk.raise_emergency("a", fix={"lat_deg": 22.99, "lon_deg": 113.95}, radio_id="pdt:80020997")
+    go = page.locator(".go")
+    expect(go).to_contain_text("80020997")
+    page.keyboard.press("F8")
+    expect(go).to_have_count(0)
+    desk.raise_emergency("b", fix={"lat_deg": 22.90, "lon_deg": 113.80}, radio_id="pdt:80020998")
+    expect(go).to_contain_text("80020998")
+    expect(go.locator("kbd")).to_have_text("F8")
+    page.keyboard.press("F8")
+    expect(go).to_contain_text("80020997")
+    expect(go.locator("kbd")).to_have_text("F8")
+
+
+def test_a_radio_whose_clock_is_ahead_does_not_hold_up_the_later_place(
+    desk: FakeDesk, page: Page
+) -> None:
+    ahead = {**FIX, "fix_at": ago(-7200)}
+    past = ago(900)
+    desk.raise_emergency("e1", unit_id="m-1", fix=ahead, raised_at=past, refreshed_at=past)
+    where = page.locator("[data-id=e1] .where")
+    now = {"lat_deg": 22.96, "lon_deg": 113.91, "fix_at": ago(2), "fix_received_at": ago(2)}
+    desk.put_unit(unit_id="m-1", unit_name="机动01", radio_id="pdt:80020201", **now)
+    expect(where).to_contain_text("22.960000, 113.910000")
+    lone = {"radio_id": "pdt:80020998", "raised_at": past, "refreshed_at": past}
+    desk.raise_emergency("e2", fix=ahead, **lone)
+    expect(page.locator("[data-id=e2] .where")).to_contain_text("定位 15 分前")
+    desk.raise_emergency("e3", fix={**FIX, "fix_at": ago(400 * 86_400)}, **lone)
+    expect(page.locator("[data-id=e3] .where")).to_contain_text("定位 15 分前")
+    desk.raise_emergency("e4", fix={**FIX, "fix_at": ago(1800)}, **lone)
+    expect(page.locator("[data-id=e4] .where")).to_contain_text("定位 30 分前")
 
 
 def test_doubt_end_and_drill_are_marked(desk: FakeDesk, page: Page) -> None:

@@ -25,8 +25,17 @@ export interface MapHandle {
   shows(at: Point): boolean;
 }
 
+/** What the alarm list can be asked by the keys. */
+export interface ListHandle {
+  /** Whether the row can be read where the list stands now. */
+  isInView(emergencyId: string): boolean;
+  reveal(emergencyId: string): void;
+}
+
 const HISTORY_MS = 10 * 60_000;
 const TOAST_MS = 6_000;
+/** How long rows stand still before a click on them counts. */
+export const SETTLES_MS = 400;
 
 export class Desk {
   readonly board = new Board();
@@ -44,8 +53,13 @@ export class Desk {
   settled = $state<Record<string, true>>({});
   toast = $state("");
   map = $state.raw<MapHandle>();
+  list = $state.raw<ListHandle>();
 
-  readonly untaken = $derived(this.board.emergencies.filter((each) => each.phase === "open"));
+  /** As they stand on the page: what needs a hand is never below what has one. See the board for the rest. */
+  readonly rows = $derived(
+    this.board.emergencies.toSorted((a, b) => Number(b.phase === "open") - Number(a.phase === "open")),
+  );
+  readonly untaken = $derived(this.rows.filter((each) => each.phase === "open"));
   readonly selected = $derived(
     this.selectedKey === undefined ? undefined : this.board.units.get(this.selectedKey),
   );
@@ -54,7 +68,15 @@ export class Desk {
   readonly #siren = new Siren(() => {
     this.sound = this.#siren.state;
   });
-  #shown = 0; // which alarm F8 goes to next
+  readonly #order = $derived(this.rows.map((each) => each.emergency_id).join("\n"));
+  /** What F8 has shown last, and the rows among which it was. */
+  #shown = $state.raw({ id: "", order: "" });
+  /** What F8 shows: each row in turn, from the top again when the rows are others. */
+  readonly next = $derived.by(() => {
+    const isSame = this.#shown.order === this.#order;
+    const at = isSame ? this.rows.findIndex((each) => each.emergency_id === this.#shown.id) : -1;
+    return this.rows[(at + 1) % Math.max(1, this.rows.length)];
+  });
 
   constructor() {
     this.sound = this.#siren.state;
@@ -146,24 +168,28 @@ export class Desk {
     const unit = this.board.unitOf(emergency);
     const place = emergencyPlace(emergency, unit);
     if (place) this.map?.centre(place.at);
+    else this.showToast(`${this.board.nameOf(emergency)} · ${say("noPlace")}`);
   }
 
-  /** F2, F4, F8: the newest one that fits; F8 goes round all of them. */
+  /** F2: the newest one, and never unseen: where its row is out of view, the press brings it there. */
   takeNewest(): void {
     const newest = this.untaken.find((each) => this.settled[each.emergency_id]);
-    if (newest && this.mayAct) void this.take(newest);
+    if (!newest || !this.mayAct) return;
+    if (this.list?.isInView(newest.emergency_id)) void this.take(newest);
+    else this.list?.reveal(newest.emergency_id);
   }
 
+  /** F4: asks before it closes, with the name. */
   closeNewest(): void {
     const newest = this.board.emergencies.find((each) => each.phase === "taken");
     if (newest && this.mayAct) this.closing = newest;
   }
 
   goToNext(): void {
-    const all = this.board.emergencies;
-    const next = all[this.#shown % Math.max(1, all.length)];
-    this.#shown += 1;
-    if (next) this.goTo(next);
+    const next = this.next;
+    if (!next) return;
+    this.#shown = { id: next.emergency_id, order: this.#order };
+    this.goTo(next);
   }
 
   showToast(text: string): void {

@@ -38,6 +38,7 @@ export function placeOf(unit: Unit | undefined): Point | undefined {
 }
 
 const CLOCK_TRUST_MS = 30 * 86_400_000; // a receiver's clock further off than this is wrong
+const CLOCK_SLACK_MS = 10_000; // so far two good clocks may differ
 
 /**
  * When the unit was at its place, milliseconds since 1970.
@@ -63,13 +64,23 @@ export interface EmergencyPlace {
 }
 
 function sentPlace(emergency: Emergency, fix: EmergencyFix): EmergencyPlace {
+  return { at: fix, ms: sentMs(emergency, fix), isLastKnown: fix.age_s !== undefined };
+}
+
+/**
+ * When somebody was at the place that came with an alarm, by the gateway's clock.
+ *
+ * The radio's own time counts where it can be true: before the last frame, and not long before. A place
+ * otherwise counts as old as the alarm, so that a clock that is ahead never holds up a later place.
+ */
+function sentMs(emergency: Emergency, fix: EmergencyFix): number | undefined {
   const raised = instantMs(emergency.raised_at);
-  const known = fix.age_s === undefined || raised === undefined ? undefined : raised - fix.age_s * 1000;
-  return {
-    at: fix,
-    ms: known ?? instantMs(fix.fix_at) ?? raised,
-    isLastKnown: fix.age_s !== undefined,
-  };
+  if (raised === undefined) return undefined;
+  if (fix.age_s !== undefined) return raised - fix.age_s * 1000;
+  const last = instantMs(emergency.refreshed_at) ?? raised;
+  const own = instantMs(fix.fix_at);
+  if (own === undefined || own > last + CLOCK_SLACK_MS || own < last - CLOCK_TRUST_MS) return raised;
+  return Math.min(own, last);
 }
 
 /** The newest place known for an emergency: sent with it, or reported since by its unit. */
