@@ -19,6 +19,9 @@ CARRIED = ("account", "web_session", "sign_in_link", "emergency", "audit", "even
 MAX_ROWS = 200_000  # of each table, the newest; the desk does not wait for more
 SMALL_BYTES = 64 * 1024 * 1024  # a file up to this size is checked whole at start, about 0.2 s
 
+# What SQLite says of a broken schema quotes its bytes, which are no text any more.
+FAILURES = (sqlite3.Error, UnicodeDecodeError)
+
 _CORRUPT, _NOT_A_DATABASE = 11, 26  # SQLite's primary result codes
 
 
@@ -26,9 +29,9 @@ class DamageError(sqlite3.DatabaseError):
     """The file's own check found damage."""
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+def is_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
     """True where the file itself is broken, and not only busy, full or forbidden."""
-    if isinstance(error, DamageError):
+    if isinstance(error, DamageError | UnicodeDecodeError):
         return True
     code = getattr(error, "sqlite_errorcode", 0) or 0
     return code & 0xFF in (_CORRUPT, _NOT_A_DATABASE)
@@ -59,7 +62,7 @@ def move_aside(file: Path, now: Instant) -> Path:
 def carry_over(damaged: Path, fresh: sqlite3.Connection) -> dict[str, int]:
     """Copy the readable rows of the small tables; returns how many of each came over."""
     carried: dict[str, int] = {}
-    with contextlib.suppress(sqlite3.Error):
+    with contextlib.suppress(*FAILURES):
         old = sqlite3.connect(
             f"{damaged.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
         )
@@ -78,10 +81,10 @@ def _carry_table(old: sqlite3.Connection, fresh: sqlite3.Connection, table: str)
     put = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({places})"  # noqa: S608 - names of our own schema
     count = 0
     fresh.execute("BEGIN IMMEDIATE")
-    with contextlib.suppress(sqlite3.Error):  # reads as far as it gets
+    with contextlib.suppress(*FAILURES):  # reads as far as it gets
         # From both ends: a broken page in the middle hides neither the oldest nor the newest.
         for direction in ("DESC", "ASC"):
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(*FAILURES):
                 for row in old.execute(
                     f"SELECT {names} FROM {table} ORDER BY 1 {direction} LIMIT {MAX_ROWS}"  # noqa: S608 - names of our own schema
                 ):

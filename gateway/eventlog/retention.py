@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from gateway.clock import Clock
 from gateway.model.quantities import Instant
+from gateway.retention_clock import RetentionClock
 
 _TEAM_POSITIONS = """
 DELETE FROM position WHERE (holder_key, at, event_key) IN (
@@ -16,6 +18,13 @@ DELETE FROM position WHERE (holder_key, at, event_key) IN (
         AND position.at BETWEEN emergency.raised_at AND coalesce(emergency.closed_at, position.at)
     )
     LIMIT ?
+)
+"""
+_NEWEST = """
+SELECT max(newest) FROM (
+    SELECT * FROM (SELECT at AS newest FROM position ORDER BY at DESC LIMIT 1)
+    UNION ALL SELECT * FROM (SELECT received_at FROM event ORDER BY seq DESC LIMIT 1)
+    UNION ALL SELECT * FROM (SELECT at FROM audit ORDER BY seq DESC LIMIT 1)
 )
 """
 STEP_ROWS = 2_000  # rows a step may delete; about 20 ms
@@ -30,6 +39,23 @@ class Limits(NamedTuple):
     history: Instant
     emergencies: Instant
     teams: Mapping[str, Instant] = MappingProxyType({})
+
+
+def read_clock(connection: sqlite3.Connection, name: str, clock: Clock) -> RetentionClock:
+    """Where the file's clock stood; in a file that never had one, at its newest row."""
+    kept = connection.execute("SELECT believed_at, doubted_s FROM retention_clock").fetchone()
+    if kept is not None:
+        return RetentionClock(name, clock, Instant(kept[0]), kept[1])
+    (newest,) = connection.execute(_NEWEST).fetchone()
+    return RetentionClock(name, clock, clock.now() if newest is None else Instant(newest))
+
+
+def put_clock(connection: sqlite3.Connection, believed_at: Instant, doubted_s: float) -> None:
+    """Keep where the clock stands: a start while it is in doubt must not end the doubt."""
+    connection.execute(
+        "INSERT OR REPLACE INTO retention_clock (one, believed_at, doubted_s) VALUES (1, ?, ?)",
+        (believed_at, doubted_s),
+    )
 
 
 def step(connection: sqlite3.Connection, limits: Limits) -> int:

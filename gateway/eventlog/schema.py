@@ -120,7 +120,16 @@ CREATE TABLE sign_in_link (
 ) STRICT, WITHOUT ROWID;
 """
 
-MIGRATIONS = (_FIRST,)
+# What time the retention believes it is; see gateway/retention_clock.py.
+_RETENTION_CLOCK = """
+CREATE TABLE retention_clock (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    believed_at INTEGER NOT NULL,
+    doubted_s REAL NOT NULL
+) STRICT;
+"""
+
+MIGRATIONS = (_FIRST, _RETENTION_CLOCK)
 
 
 def refuse_newer(connection: sqlite3.Connection, file: str) -> int:

@@ -30,6 +30,7 @@ from gateway.model.events import NEVER, PositionFix
 from gateway.model.identity import EventId
 from gateway.model.quantities import NS_PER_S, Instant
 from gateway.outbox.rows import Row
+from gateway.retention_clock import RetentionClock
 
 log = structlog.get_logger("gateway.eventlog")
 
@@ -85,6 +86,7 @@ class EventLog:
         self._team_keep_s = dict(team_keep_s or {})
         self._worker = Worker("eventlog", BACKLOG)
         self._connection: sqlite3.Connection | None = None
+        self._retention_clock: RetentionClock | None = None
         self.moved_aside: Path | None = None  # a damaged file found at start: an alarm for the desk
 
     # Life.
@@ -121,8 +123,14 @@ class EventLog:
         """Delete what is older than the retention, in small steps; returns how many rows went.
 
         An emergency that nobody has closed is never deleted, nor are its events, nor audit rows.
+        What is old goes by a clock that a wrong time does not move; see ``retention_clock.py``.
         """
-        now = self._clock.now()
+        clock = self._retention_clock
+        if clock is None:
+            raise EventLogError(f"{self._file}: is not open")
+        now = clock.now()
+        believed_at, doubted_s = clock.believed_at, clock.doubted_s
+        await self._write(lambda c: retention.put_clock(c, believed_at, doubted_s))
         limits = retention.Limits(
             history=Instant(now - self._history_keep_ns),
             emergencies=Instant(now - self._emergency_keep_ns),
@@ -361,13 +369,21 @@ class EventLog:
     def _open(self) -> sqlite3.Connection:
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            return _connect(self._file)
+            return self._with_clock(_connect(self._file))
         except OSError as error:
             raise EventLogError(f"{self._file}: {error.strerror}") from error
-        except sqlite3.Error as error:
+        except repair.FAILURES as error:
             if not repair.is_damage(error):
                 raise EventLogError(f"{self._file}: {error}") from error
-            return self._begin_anew(error)
+            return self._with_clock(self._begin_anew(error))
+
+    def _with_clock(self, connection: sqlite3.Connection) -> sqlite3.Connection:
+        name, clock = self._file.name, self._clock
+        try:
+            self._retention_clock = retention.read_clock(connection, name, clock)
+        except repair.FAILURES:  # damage is seen to when it stands in somebody's way
+            self._retention_clock = RetentionClock(name, clock, clock.now())
+        return connection
 
     def _replace_damaged(self, error: sqlite3.Error) -> None:
         """Damage met while running: put a fresh file in place, once; the next needs a person."""
@@ -376,7 +392,7 @@ class EventLog:
         self._connection.close()
         self._connection = self._begin_anew(error)
 
-    def _begin_anew(self, error: sqlite3.Error) -> sqlite3.Connection:
+    def _begin_anew(self, error: sqlite3.Error | UnicodeDecodeError) -> sqlite3.Connection:
         self.moved_aside = repair.move_aside(self._file, self._clock.now())
         log.error(
             "eventlog_damaged", file=str(self._file), kept_as=str(self.moved_aside), why=str(error)

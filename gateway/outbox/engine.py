@@ -22,6 +22,7 @@ from gateway.outbox.retention import Retention
 from gateway.outbox.rows import Lane, Row, Write
 from gateway.outbox.stats import Counts, SinkLag
 from gateway.outbox.tables import CursorKey, SetAside, Tables
+from gateway.retention_clock import RetentionClock
 from gateway.settings import OutboxSettings
 
 log = structlog.get_logger("gateway.outbox")
@@ -84,6 +85,7 @@ class Engine:
         self.set_aside_lost = 0
         self.tables: Tables
         self._retention: Retention
+        self._retention_clock = RetentionClock(path.name, clock, clock.now())
         self._seq = 0
         self._saved: dict[CursorKey, int] = {}
         self._aside: deque[SetAside] = deque()
@@ -108,6 +110,9 @@ class Engine:
                     raise
                 opened = opening.open_file(self._path, self._connect, self._clock)
             self._use(opened)
+            newest = self.tables.newest_stored_at()
+            if newest is not None:
+                self._retention_clock = RetentionClock(self._path.name, self._clock, newest)
         except BaseException:
             self._lock.release()
             raise
@@ -277,7 +282,7 @@ class Engine:
         }
         want_free = self._settings.reserve_bytes if self.gate.state == "reserve_used" else 0
         try:
-            swept = self._retention.step(delivered, self._clock.now(), want_free)
+            swept = self._retention.step(delivered, self._retention_clock.now(), want_free)
             self.counts.used_bytes = self.tables.used_bytes()
             if self.set_aside_counts:  # they can be taken out from outside
                 self.set_aside_counts = self.tables.set_aside_counts()

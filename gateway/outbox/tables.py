@@ -53,6 +53,7 @@ _FROM_THE_END = by_lane("SELECT seq FROM {rows} ORDER BY seq DESC LIMIT 1 OFFSET
 _LAST_SEQ = by_lane("SELECT coalesce(max(seq), 0) FROM {rows}")
 _COUNT_AFTER = by_lane("SELECT count(*) FROM {rows} WHERE seq > ?")
 _OLDEST_AFTER = by_lane("SELECT stored_at FROM {rows} WHERE seq > ? ORDER BY seq LIMIT 1")
+_NEWEST = by_lane("SELECT stored_at FROM {rows} ORDER BY seq DESC LIMIT 1")
 _OPEN_EMERGENCIES = (
     "SELECT revision, checksum, state FROM emergencies WHERE phase <> 'closed' ORDER BY rowid"
 )
@@ -235,6 +236,11 @@ class Tables:
         """When the first row after ``seq`` was stored, None where there is none."""
         found = self.db.rows(_OLDEST_AFTER[lane], (seq,))
         return Instant(found[0][0]) if found else None
+
+    def newest_stored_at(self) -> Instant | None:
+        """When the newest row was stored, None in an empty file."""
+        found = [self.db.rows(_NEWEST[lane]) for lane in Lane]
+        return max((Instant(rows[0][0]) for rows in found if rows), default=None)
 
     def cursors(self) -> dict[CursorKey, int]:
         """How far every sink has come; a cursor that does not prove itself is left out."""

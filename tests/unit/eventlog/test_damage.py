@@ -130,3 +130,20 @@ def test_a_full_backlog_refuses_instead_of_growing() -> None:
         await worker.stop()
 
     asyncio.run(main())
+
+
+def test_a_schema_that_is_no_text_any_more_is_damage(tmp_path: Path) -> None:
+    file = tmp_path / "desk.db"
+
+    async def main() -> None:
+        await _fill(file)
+        file.write_bytes(
+            file.read_bytes().replace(b"CREATE TABLE holder", b"CREATE TABL\xd8 holder")
+        )
+        log = EventLog(file, ManualClock(), history_keep_s=1e9)
+        await log.open()
+        await log.audit(AuditEntry(who="x", action="y"))
+        assert log.moved_aside is not None
+        await log.close()
+
+    asyncio.run(main())

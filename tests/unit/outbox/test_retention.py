@@ -1,5 +1,6 @@
 """What leaves the outbox, when, and what never does."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -53,6 +54,11 @@ def engine_of(tmp_path: Path, clock: ManualClock) -> Iterator[EngineOf]:
         yield opened
 
 
+def later(clock: ManualClock, seconds: float) -> None:
+    """Time goes by."""
+    asyncio.run(clock.advance(seconds))
+
+
 def sweep(engine: Engine, sinks: tuple[str, ...] = ("desk", "influx")) -> None:
     for _ in range(1000):
         if not engine.sweep(sinks):
@@ -73,7 +79,7 @@ def test_a_row_leaves_when_every_durable_sink_has_it_and_its_time_is_over(
 ) -> None:
     engine = engine_of(KEEP)
     old = put(engine, fix(1), fix(2), fix(3))
-    clock.step_wall(8 * DAY)
+    later(clock, 8 * DAY)
     put(engine, fix(4))
     cursors(engine, desk=old[2].seq, influx=old[1].seq)
     sweep(engine)
@@ -84,12 +90,28 @@ def test_a_row_leaves_when_every_durable_sink_has_it_and_its_time_is_over(
     assert kept(engine) == [event_id(4)], "delivered, but too young"
 
 
+def test_a_clock_that_is_ahead_takes_nothing_out(engine_of: EngineOf, clock: ManualClock) -> None:
+    engine = engine_of(KEEP)
+    (row,) = put(engine, fix(1))
+    cursors(engine, desk=row.seq, influx=row.seq)
+    clock.step_wall(8 * DAY)
+    sweep(engine)
+    assert kept(engine) == [event_id(1)]
+    engine.close()
+    again = engine_of(KEEP)
+    sweep(again)
+    assert kept(again) == [event_id(1)], "the machine is started again"
+    later(clock, 7 * DAY)
+    sweep(again)
+    assert kept(again) == [], "so it was off for a week"
+
+
 def test_a_sink_that_is_not_durable_holds_nothing_back(
     engine_of: EngineOf, clock: ManualClock
 ) -> None:
     engine = engine_of(KEEP)
     (row,) = put(engine, fix(1))
-    clock.step_wall(8 * DAY)
+    later(clock, 8 * DAY)
     cursors(engine, desk=row.seq, mirror=0)
     sweep(engine, ("desk",))
     assert kept(engine) == []
@@ -100,7 +122,7 @@ def test_delivered_emergency_rows_leave_and_open_states_stay(
 ) -> None:
     engine = engine_of(KEEP)
     put_emergency(engine, press(1))
-    clock.step_wall(400 * DAY)
+    later(clock, 400 * DAY)
     cursors(engine, desk=engine.last_seq, influx=engine.last_seq)
     sweep(engine)
     assert kept(engine, Lane.EMERGENCY) == []
@@ -121,10 +143,10 @@ def test_a_closed_emergency_is_known_for_a_long_time_and_then_forgotten(
     )
     state = transitions.closed(transitions.raised(press(1)), closing)
     engine.commit(Lane.EMERGENCY, [Write(Lane.EMERGENCY, closing, state, no_answer)])
-    clock.step_wall(80 * DAY)
+    later(clock, 80 * DAY)
     sweep(engine)
     assert engine.tables.recent_emergencies(at(0)) == [state]
-    clock.step_wall(11 * DAY)
+    later(clock, 11 * DAY)
     sweep(engine)
     assert engine.tables.recent_emergencies(at(0)) == []
 
@@ -189,7 +211,7 @@ def test_a_piece_of_retention_is_bounded(
     monkeypatch.setattr(retention, "DELETE_ROWS", 10)
     engine = engine_of(KEEP)
     put(engine, *(fix(number) for number in range(35)))
-    clock.step_wall(8 * DAY)
+    later(clock, 8 * DAY)
     cursors(engine, desk=35, influx=35)
     assert engine.sweep(("desk", "influx"))
     assert len(kept(engine)) == 25
