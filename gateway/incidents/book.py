@@ -64,7 +64,7 @@ class EmergencyBook:
     def load(self, states: Iterable[Emergency]) -> None:
         """Take over what the outbox kept, at start; oldest first."""
         for state in sorted(states, key=lambda each: each.raised_at):
-            self._put(state)
+            self._begin(state)
 
     def get(self, emergency_id: EventId) -> Emergency | None:
         """The current state, or None where it is not known."""
@@ -95,21 +95,25 @@ class EmergencyBook:
     def raise_or_refresh(self, event: EmergencyRaised, same_as: str | None) -> Change:
         """Decide whether ``event`` is a press of its own, and apply it."""
         mark = _mark(event, same_as)
-        known = self._known_press(event, mark)
-        if known is not None:
+        if (known := self._by_mark(event, mark)) is not None:
             change = Change("refreshed", known, transitions.refreshed(known, event))
+            self._put(change.after)
+        elif (known := self._by_time(event)) is not None:
+            change = Change("refreshed", known, transitions.continued(known, event))
+            self._put(change.after)
         else:
             own_id = self._own_id(event) if mark is None or mark in self._states else mark
             begun = transitions.raised(msgspec.structs.replace(event, event_id=own_id))
             change = Change("raised", None, begun)
-        self._put(change.after)
+            self._begin(begun)
         if mark is not None:
             self._remember(mark, change.after.emergency_id)
         return change
 
     def knows(self, event: EmergencyRaised, same_as: str | None) -> bool:
         """Whether ``event`` would only refresh what is there."""
-        return self._known_press(event, _mark(event, same_as)) is not None
+        mark = _mark(event, same_as)
+        return self._by_mark(event, mark) is not None or self._by_time(event) is not None
 
     def clear(self, radio: RadioId, kind: EmergencyKind, at: Instant) -> Change | None:
         """The radio's answered press is told no more; None where it was not being told."""
@@ -171,14 +175,27 @@ class EmergencyBook:
             own_id = derive_event_id("again", own_id)
         return own_id
 
-    def _known_press(self, event: EmergencyRaised, mark: EventId | None) -> Emergency | None:
+    def _by_mark(self, event: EmergencyRaised, mark: EventId | None) -> Emergency | None:
+        """The emergency that the peer itself says the frame belongs to."""
+        if mark is None:
+            return None
+        known = self._states.get(self._marks.get(mark, mark))
+        if known is None or _is_open_or_closed_within(MARK_HOLDS_S, known, event.received_at):
+            return known
+        return None
+
+    def _by_time(self, event: EmergencyRaised) -> Emergency | None:
+        """The emergency of which the frame comes soon enough.
+
+        An emergency call ends and begins again with each transmission of the open microphone.
+        """
         at = event.received_at
-        if mark is not None:
-            known = self._states.get(self._marks.get(mark, mark))
-            if known is not None and _is_open_or_closed_within(MARK_HOLDS_S, known, at):
-                return known
         latest = self._latest_of(_key_of(event))
-        if latest is None or not latest.is_told:
+        if latest is None:
+            return None
+        if latest.kind == "call" and latest.is_open and latest.ended_at is not None:
+            return latest if _is_within(self._same_press_s, at, latest.ended_at) else None
+        if not latest.is_told:
             return None
         if not latest.is_open:
             return latest if _is_open_or_closed_within(STRAGGLER_S, latest, at) else None
@@ -196,9 +213,13 @@ class EmergencyBook:
             raise NotAllowedError(f"already closed by {state.closed_by} (已结案)")
         return state
 
+    def _begin(self, state: Emergency) -> None:
+        """It is what its radio tells of now; later changes of an older one do not alter that."""
+        self._put(state)
+        self._latest[_key_of(state)] = state.emergency_id
+
     def _put(self, state: Emergency) -> None:
         self._states[state.emergency_id] = state
-        self._latest[_key_of(state)] = state.emergency_id
 
     def _forget_oldest_closed(self) -> None:
         closed = [state for state in self._states.values() if not state.is_open]

@@ -83,9 +83,9 @@ class Emergency(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.doubt == UNLISTED
 
 
-def ended_id(emergency_id: EventId) -> EventId:
-    """The id of the event by which the radio ends it; there is one at most."""
-    return derive_event_id("ended", emergency_id)
+def ended_id(emergency_id: EventId, at: Instant) -> EventId:
+    """The id of the event by which the radio ends it at an instant; a call may end again."""
+    return derive_event_id("ended", emergency_id, at)
 
 
 def act_id(act: EmergencyTaken | EmergencyClosed) -> EventId:
@@ -133,6 +133,11 @@ def refreshed(state: Emergency, event: EmergencyRaised) -> Emergency:
         verified=state.verified or event.verified,
         doubt=None if event.verified else state.doubt,
     )
+
+
+def continued(state: Emergency, event: EmergencyRaised) -> Emergency:
+    """What was going on goes on, also where the radio had let go in between."""
+    return msgspec.structs.replace(refreshed(state, event), ended_at=None)
 
 
 def ended(state: Emergency, event: EmergencyEnded) -> Emergency:

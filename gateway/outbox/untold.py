@@ -44,9 +44,13 @@ def events_between(before: Emergency | None, after: Emergency) -> Iterator[AnyEv
             verified=after.verified,
             doubt=after.doubt,
         )
-    if after.ended_at is not None and (before is None or before.ended_at is None):
+    has_new_end = before is None or before.ended_at != after.ended_at
+    if has_new_end and after.ended_at is not None:
         yield EmergencyEnded(
-            **header, event_id=ended_id(own_id), received_at=after.ended_at, emergency_id=own_id
+            **header,
+            event_id=ended_id(own_id, after.ended_at),
+            received_at=after.ended_at,
+            emergency_id=own_id,
         )
     is_another = before is None or before.taken_at != after.taken_at
     if is_another and after.taken_at is not None and after.taken_by:

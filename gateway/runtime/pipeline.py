@@ -257,7 +257,7 @@ class Pipeline:
         emergency_id = change.after.emergency_id
         named = msgspec.structs.replace(
             event,
-            event_id=transitions.ended_id(emergency_id),
+            event_id=transitions.ended_id(emergency_id, event.received_at),
             emergency_id=emergency_id,
             place=change.after.place,
         )

@@ -13,17 +13,21 @@ from hil_tests.devices.jt808 import Jt808Device
 from hil_tests.devices.moto_ars import MotoArsDevice
 from hil_tests.devices.moto_tms import MotoTmsDevice
 from hil_tests.devices.tetra_pei import TetraPeiDevice
-from tests.support.talk import Talk
+from tests.support.talk import SAME_PRESS_S, Talk
 
 STEP_S = 0.1
 HERE = (22.94, 113.88)
 
 
 class Cast(NamedTuple):
-    """The device that speaks on the wire, and the one whose button is pressed."""
+    """The device that speaks on the wire, and the one whose button is pressed.
+
+    ``apart_s`` is how long after a release another press is another emergency.
+    """
 
     speaker: Device
     presser: Device
+    apart_s: float = 20.0
 
 
 def terminal() -> Cast:
@@ -39,7 +43,10 @@ def station_and_unit() -> Cast:
 
 
 class CallingRepeater(HstrpRepeater):
-    """Presses are emergency calls: a repeater tells the end of those, and of alarms it does not."""
+    """Presses are emergency calls: a repeater tells the end of those, and of alarms it does not.
+
+    Soon after its end one goes on: its open microphone comes and goes.
+    """
 
     def press(self, kind: EmergencyKind = "call") -> None:
         super().press(kind)
@@ -48,7 +55,7 @@ class CallingRepeater(HstrpRepeater):
 def repeater_and_unit() -> Cast:
     """A repeater, with a unit on its air."""
     repeater = CallingRepeater(1002)
-    return Cast(repeater, repeater)
+    return Cast(repeater, repeater, apart_s=SAME_PRESS_S + 20)
 
 
 # By driver. One with receipts and a grade above bronze belongs here, or below.
@@ -97,7 +104,7 @@ class Played:
     def __init__(self, driver: Driver[Any]) -> None:
         self.talk = Talk(driver)
         self.sent: list[bytes] = []  # by the device, so far
-        self.speaker, self.presser = _cast(driver.name)
+        self.speaker, self.presser, self.apart_s = _cast(driver.name)
         self.presser.move(*HERE, speed_mps=0.0, course_deg=0.0)
         self.talk.ear.take = self._to_device
         for frame in self.talk.ear.written:  # what the codec said on opening

@@ -170,6 +170,48 @@ def test_a_mark_that_comes_again_days_after_the_closing_is_a_press_of_its_own() 
     assert [state.raised_at for state in desk.open()] == [at(90_000)]
 
 
+def test_the_transmissions_of_one_emergency_call_are_one_emergency() -> None:
+    """The open microphone lets go and begins again by itself, eight times in two minutes."""
+    desk = book()
+    for n in range(8):
+        desk.raise_or_refresh(press(15 * n, kind="call"), f"packet {n}")
+        (call,) = desk.open()
+        assert (call.ended_at, call.frames) == (None, n + 1)
+        desk.end(release(15 * n + 10, kind="call"))
+    (call,) = desk.open()
+    assert call.ended_at == at(115)
+    again = desk.raise_or_refresh(press(120, kind="call"), "packet 7")
+    assert again.after.ended_at == at(115), "a copy of a transmission that is over begins nothing"
+
+
+def test_an_emergency_call_after_a_long_quiet_time_or_a_closing_is_a_second_one() -> None:
+    desk = book()
+    own = desk.raise_or_refresh(press(0, kind="call"), None).after.emergency_id
+    desk.end(release(10, kind="call"))
+    later = desk.raise_or_refresh(press(10 + WINDOW_S + 1, kind="call"), None)
+    assert later.verdict == "raised"
+    desk = book()
+    own = desk.raise_or_refresh(press(0, kind="call"), None).after.emergency_id
+    desk.end(release(10, kind="call"))
+    take(desk, own, 12)
+    close(desk, own, 13)
+    assert desk.raise_or_refresh(press(14, kind="call"), None).verdict == "raised"
+
+
+def test_what_people_do_with_an_older_emergency_does_not_make_it_the_one_going_on() -> None:
+    desk = book()
+    old = desk.raise_or_refresh(press(0), "serial 7").after.emergency_id
+    desk.end(release(5))
+    new = desk.raise_or_refresh(press(10), "serial 9").after.emergency_id
+    take(desk, old, 11)
+    assert desk.raise_or_refresh(press(12), "serial 7").after.emergency_id == old, "sent again"
+    close(desk, old, 13)
+    assert desk.raise_or_refresh(press(14), "serial 10").after.emergency_id == new
+    over = desk.end(release(20))
+    assert over is not None
+    assert over.after.emergency_id == new
+
+
 def test_a_raise_that_could_not_be_stored_is_raised_again_by_the_retry() -> None:
     desk = book()
     first = desk.raise_or_refresh(press(0), "serial 7")

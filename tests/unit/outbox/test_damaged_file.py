@@ -349,7 +349,7 @@ def story_of(alarm: EmergencyRaised) -> list[tuple[str, AnyEvent, Emergency]]:
     header: dict[str, Any] = {"site": alarm.site, "radio_id": alarm.radio_id}
     begun = transitions.raised(alarm)
     end = EmergencyEnded(
-        event_id=transitions.ended_id(own_id), kind="alarm", emergency_id=own_id,
+        event_id=transitions.ended_id(own_id, at(101)), kind="alarm", emergency_id=own_id,
         received_at=at(101), **header,
     )  # fmt: skip
     over = transitions.ended(begun, end)

@@ -363,6 +363,19 @@ def test_a_report_that_says_no_alarm_ends_the_one_going_on_once() -> None:
     assert desk.counters.account().difference == 0
 
 
+def test_each_end_of_an_emergency_call_has_an_id_of_its_own() -> None:
+    desk = Desk()
+    for n in range(3):
+        desk.report(press(15 * n, kind="call"), f"packet {n}")
+        desk.report(release(15 * n + 10, kind="call"), f"packet {n}")
+    events = [write.event for write in desk.shelf.settle() if write.event is not None]
+    assert [type(event).__name__ for event in events] == [
+        "EmergencyRaised",
+        *["EmergencyEnded"] * 3,
+    ]
+    assert len({event.event_id for event in events}) == 4
+
+
 def test_what_our_answer_clears_is_no_end_and_the_next_press_is_another() -> None:
     desk = Desk()
     desk.report(fix(0), cleared=True)

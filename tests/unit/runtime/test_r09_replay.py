@@ -141,7 +141,7 @@ def test_a_second_press_is_a_second_emergency_and_old_frames_are_no_third(name: 
             assert await played.until_acknowledged(within_s=10)
             if press == 1:
                 played.presser.release()
-                await played.run(20)
+                await played.run(played.apart_s)
                 recorded = list(played.sent)
         assert played.raised == 2
         assert len({state.emergency_id for state in played.talk.book.open()}) == 2
