@@ -479,6 +479,126 @@ def test_gateway_that_does_not_accept_is_announced(desk: FakeDesk, page: Page) -
     expect(page.locator("[data-notice=audit]")).to_be_visible()
 
 
+HEAR_NOTES = """() => {
+  window.notes = [];
+  window.OscillatorNode = class extends OscillatorNode {
+    constructor(context, options) {
+      super(context, options);
+      window.notes.push(options.type);
+    }
+  };
+}"""
+
+
+def listening(open_page: Open, path: str = "/") -> Page:
+    """A page of its own whose sound is enabled and whose clock can be moved."""
+    page = shown(open_page(path, clock=True, fresh=True))
+    page.locator("[data-notice=sound]").click()
+    expect(page.locator("[data-sound]").first).to_have_attribute("data-sound", "ready")
+    return page
+
+
+def expect_sound(page: Page, state: str) -> None:
+    """What the page sounds like now, whichever page it is."""
+    expect(page.locator(".desk, .sign-in")).to_have_attribute("data-sound", state)
+
+
+def test_a_desk_that_hears_nothing_sounds_calmly_and_says_so(
+    desk: FakeDesk, open_page: Open
+) -> None:
+    page = listening(open_page)
+    page.evaluate(HEAR_NOTES)
+    desk.cut()
+    page.locator("[data-state=connecting]").wait_for()
+    page.clock.fast_forward(8_000)
+    expect(page.locator(".alarm-count")).to_have_text("告警：未知")
+    expect_sound(page, "ready")
+    assert page.evaluate("window.notes") == [], "a reconnect makes no noise"
+    page.clock.fast_forward(8_000)
+    expect_sound(page, "deaf")
+    expect(page).to_have_title("⚠ 席位收不到报警")
+    expect(page.locator(".bar .sound")).to_contain_text("收不到报警")
+    expect(page.locator("[data-notice=old]")).to_contain_text("席位收不到报警")
+    assert page.evaluate("window.notes") == ["sine", "sine"]
+    page.clock.fast_forward(10_000)
+    assert page.evaluate("window.notes") == ["sine"] * 4
+    desk.mend()
+    page.clock.fast_forward(6_000)
+    expect_sound(page, "ready")
+    expect(page).to_have_title("榕溪镇 · 指挥调度席")
+    expect(page.locator(".alarm-count")).to_have_text("无告警")
+
+
+def test_a_gateway_that_takes_no_alarms_in_is_heard_and_an_alarm_is_heard_first(
+    desk: FakeDesk, open_page: Open
+) -> None:
+    page = listening(open_page, "/?wall=1")
+    desk.gateway = {"is_accepting": False, "why": "disk full"}
+    desk.push("gateway", {"gateway": desk.snapshot()["gateway"], "audit_ok": True})
+    expect(page.locator(".alarm-count")).to_have_text("告警：未知")
+    expect_sound(page, "ready")
+    page.clock.fast_forward(16_000)
+    expect_sound(page, "deaf")
+    expect(page).to_have_title("⚠ 席位收不到报警")
+    desk.raise_emergency("e1", unit_id="m-1", unit_name="机动01")
+    expect_sound(page, "sounding")
+    expect(page).to_have_title(re.compile("紧急报警 机动01"))
+    desk.raise_emergency("e1", phase="taken", taken_by="王芳")
+    expect_sound(page, "deaf")
+    desk.gateway = {"is_accepting": True}
+    desk.push("gateway", {"gateway": desk.snapshot()["gateway"], "audit_ok": True})
+    expect_sound(page, "ready")
+
+
+def test_an_untaken_alarm_sounds_on_when_the_session_ends(desk: FakeDesk, open_page: Open) -> None:
+    page = listening(open_page)
+    desk.raise_emergency("e1", unit_id="m-1", unit_name="机动01")
+    expect_sound(page, "sounding")
+    desk.is_signed_in = False
+    desk.push("bye", {"why": "signed_out"})
+    expect(page.locator(".sign-in .missed")).to_contain_text("告警未处理，请登录")
+    expect(page.locator(".sign-in .missed")).to_contain_text("紧急报警 机动01")
+    expect(page).to_have_title(re.compile("紧急报警 机动01"))
+    expect_sound(page, "sounding")
+    page.locator("[autocomplete=username]").fill("李明")
+    page.locator("[type=password]").fill("right enough")
+    page.locator("button[type=submit]").click()
+    expect_sound(page, "sounding")
+    page.locator(".alarm .take").click()
+    expect_sound(page, "ready")
+
+
+def test_a_session_that_ends_in_quiet_is_heard_after_a_while(
+    desk: FakeDesk, open_page: Open
+) -> None:
+    page = listening(open_page)
+    desk.is_signed_in = False
+    desk.push("bye", {"why": "signed_out"})
+    expect(page.locator(".sign-in .missed")).to_contain_text("席位收不到报警")
+    expect_sound(page, "ready")
+    page.clock.fast_forward(16_000)
+    expect_sound(page, "deaf")
+    expect(page).to_have_title("⚠ 席位收不到报警")
+    page.locator("[autocomplete=username]").fill("李明")
+    page.locator("[type=password]").fill("right enough")
+    page.locator("button[type=submit]").click()
+    shown(page)
+    expect_sound(page, "ready")
+
+
+def test_who_signs_out_leaves_a_silent_page(desk: FakeDesk, open_page: Open) -> None:
+    page = listening(open_page)
+    desk.raise_emergency("e1")
+    expect_sound(page, "sounding")
+    page.get_by_role("button", name="退出").click()
+    page.locator(".sign-in form").wait_for()
+    expect_sound(page, "ready")
+    page.clock.fast_forward(16_000)
+    expect(page).to_have_title(re.compile("^登录"))
+    expect(page.locator(".missed")).to_have_count(0)
+    expect_sound(page, "ready")
+
+
 def test_link_in_trouble_is_listed_with_since_and_why(desk: FakeDesk, page: Page) -> None:
     expect(page.locator(".links")).to_contain_text("1 条异常")
     expect(page.locator(".links li")).to_have_count(1)

@@ -15,6 +15,7 @@ import type {
 import type { Point } from "./lib/geo";
 import { instantMs } from "./lib/time";
 import { keyOf, numberOf, placeOf } from "./units";
+import { DEAF_AFTER_MS } from "./watch.svelte";
 
 const GATHER_MS = 100; // the rest of a snapshot follows in pieces; show them as one
 const TICK_MS = 500;
@@ -49,13 +50,21 @@ export class Board {
   /** Seconds without a word from the gateway. */
   quietS = $state(0);
   isOld = $state(false);
+  /** For a while no alarm would have come here: the gateway is away, or takes none in. */
+  isDeaf = $state(false);
   hasData = $state(false);
 
   #clockOffsetMs = Date.now() - performance.now();
   #heardMs = performance.now();
+  #acceptingMs = performance.now(); // the last word of a gateway that takes alarms in
   #pending: Map<string, Unit> | undefined;
   #closed = new Set<string>();
   #trails = new Map<string, TrailPoint[]>();
+
+  /** Whether the list of alarms is that of now; an empty one says nothing otherwise. */
+  get knowsAlarms(): boolean {
+    return this.hasData && !this.isOld && (this.gateway?.is_accepting ?? false);
+  }
 
   get zone(): string {
     return this.gateway?.zone ?? "Asia/Shanghai";
@@ -89,6 +98,7 @@ export class Board {
       bye: () => undefined,
     };
     hearers[name](data);
+    if (this.gateway?.is_accepting) this.#acceptingMs = this.#heardMs;
     this.#tick();
   }
 
@@ -220,6 +230,7 @@ export class Board {
     const quiet = now - this.#heardMs;
     this.quietS = Math.floor(quiet / 1000);
     this.isOld = quiet > (this.connected ? SILENCE_MS : QUIET_MS);
+    this.isDeaf = now - this.#acceptingMs > DEAF_AFTER_MS;
   }
 }
 

@@ -1,4 +1,4 @@
-/** What the operator does: who is signed in, what is selected, taking, closing, sound, keys. */
+/** What the operator does: who is signed in, what is selected, taking, closing, keys. */
 
 import {
   ApiError,
@@ -13,11 +13,11 @@ import {
 } from "./api";
 import { Board } from "./board.svelte";
 import { say } from "./lang.svelte";
-import { Siren, type SoundState } from "./lib/sound";
 import { instantMs } from "./lib/time";
 import type { Point } from "./lib/geo";
 import { openStream } from "./stream";
 import { emergencyPlace, keyOf, placeOf } from "./units";
+import type { Watch } from "./watch.svelte";
 
 /** What the map can be asked to do by the rest of the page. */
 export interface MapHandle {
@@ -42,7 +42,6 @@ export class Desk {
   readonly isWall = new URLSearchParams(location.search).get("wall") === "1";
 
   me = $state.raw<SignedIn>();
-  sound = $state<SoundState>("blocked");
   selectedKey = $state<string>();
   /** The emergency whose closing dialog is open. */
   closing = $state.raw<Emergency>();
@@ -65,9 +64,6 @@ export class Desk {
   );
   readonly mayAct = $derived(!this.isWall && (this.me?.roles.includes("dispatcher") ?? false));
 
-  readonly #siren = new Siren(() => {
-    this.sound = this.#siren.state;
-  });
   readonly #order = $derived(this.rows.map((each) => each.emergency_id).join("\n"));
   /** What F8 has shown last, and the rows among which it was. */
   #shown = $state.raw({ id: "", order: "" });
@@ -78,9 +74,7 @@ export class Desk {
     return this.rows[(at + 1) % Math.max(1, this.rows.length)];
   });
 
-  constructor() {
-    this.sound = this.#siren.state;
-  }
+  constructor(readonly watch: Watch) {}
 
   /** Open the stream; returns how to stop everything again. */
   start(onMe: (me: Me) => void): () => void {
@@ -93,21 +87,7 @@ export class Desk {
     return () => {
       closeStream();
       stopClock();
-      this.#siren.want(false);
     };
-  }
-
-  /** The sound follows the alarms that nobody has taken. */
-  soundFor(untaken: number): void {
-    this.#siren.want(untaken > 0);
-  }
-
-  enableSound(): void {
-    void this.#siren.enable();
-  }
-
-  testSound(): void {
-    void this.#siren.test();
   }
 
   select(key: string | undefined, centre = false): void {

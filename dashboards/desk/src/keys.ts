@@ -13,7 +13,6 @@ function isTyping(target: EventTarget | null): boolean {
 }
 
 export function handleKey(desk: Desk, event: KeyboardEvent): void {
-  desk.enableSound();
   // A key held down must not take one alarm after the other.
   if (event.repeat || event.ctrlKey || event.altKey || event.metaKey || desk.closing) return;
   const acts: Record<string, () => void> = {
