@@ -8,7 +8,7 @@ from gateway.desk import refusal
 from gateway.desk.guard import Principal, principal
 from gateway.desk.payloads import LinkAsks, LinkQuestion, Me, NewPassword, SignIn
 from gateway.desk.services import Address, Desk, MaybeWho, Services, Who
-from gateway.eventlog.accounts import Account, new_token
+from gateway.eventlog.accounts import Account, new_token, spelled
 
 MAX_AUDIT_NAME = 64
 
@@ -90,7 +90,7 @@ def describe(desk: Services, who: Principal | None) -> Me:
 
 
 async def _by_password(desk: Services, address: str, data: SignIn) -> Account:
-    name = data.name or ""
+    name = spelled(data.name or "")
     keys = (f"account:{name}", f"address:{address}")
     _refuse_locked(desk, *keys)
     has_locked = desk.lockout.begin(*keys)
@@ -136,7 +136,7 @@ async def _failed(desk: Services, address: str, name: str, key: str, detail: str
 
 async def _audit_failure(desk: Services, address: str, name: str, detail: str) -> None:
     await desk.audit(
-        name[:MAX_AUDIT_NAME], "sign_in", result="refused", detail=detail, address=address
+        spelled(name)[:MAX_AUDIT_NAME], "sign_in", result="refused", detail=detail, address=address
     )
 
 

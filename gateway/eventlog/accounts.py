@@ -77,9 +77,14 @@ def token_hash(token: str) -> str:
     return sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def spelled(text: str) -> str:
+    """A name in its one spelling, whatever it is: by it accounts are found, locked and audited."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
 def check_name(text: str) -> str:
     """The name in one spelling; raises NotAllowedError saying what is wrong with it."""
-    name = unicodedata.normalize("NFC", text).strip()
+    name = spelled(text)
     if not 1 <= len(name) <= MAX_NAME or not _NAME.fullmatch(name):
         raise NotAllowedError(f"a name has 1 to {MAX_NAME} characters (姓名须为 1 至 64 个字)")
     if any(unicodedata.category(character)[0] == "C" for character in name):
@@ -137,7 +142,7 @@ def by_name(connection: sqlite3.Connection, name: str) -> Credentials | None:
     """One account with its password hash, or None."""
     found = connection.execute(
         f"SELECT {_ACCOUNT} FROM account WHERE name = ?",  # noqa: S608 - constants only
-        (unicodedata.normalize("NFC", name).strip(),),
+        (spelled(name),),
     ).fetchone()
     return _credentials(found) if found else None
 

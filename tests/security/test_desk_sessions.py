@@ -146,6 +146,29 @@ def test_five_wrong_tries_lock_the_account_and_the_address_for_a_quarter_of_an_h
     run(tmp_path, body)
 
 
+def test_tries_at_one_account_count_together_however_its_name_is_spelled(tmp_path: Path) -> None:
+    async def body(here: World) -> None:
+        await here.account("Ren\u00e9", ["dispatcher"], password=True)
+        spellings = (
+            "Ren\u00e9",
+            " Ren\u00e9",
+            "\u3000Ren\u00e9",
+            "Rene\u0301",
+            "Rene\u0301\u2003\t",
+        )
+        assert len(spellings) == lockout.TRIES
+        for number, name in enumerate(spellings):
+            visitor = here.visitor(f"192.0.2.{number}")
+            assert (await visitor.sign_in(name, "wrong")).status_code == 401
+        for name in (*spellings, "\u3000" * 20 + "Rene\u0301"):
+            assert (await here.visitor("192.0.2.99").sign_in(name)).status_code == 429
+        assert {who for who, *_ in await here.audited()} == {"Ren\u00e9"}
+        await here.clock.advance(901)
+        assert (await here.visitor("192.0.2.99").sign_in(" Rene\u0301")).status_code == 200
+
+    run(tmp_path, body)
+
+
 def test_behind_a_proxy_that_is_named_each_client_has_tries_of_its_own(tmp_path: Path) -> None:
     settings = DeskSettings(listen="127.0.0.1:0", trusted_proxies=("172.31.80.1/32",))
 
