@@ -35,7 +35,7 @@ from gateway.model.events import (
     Verdict,
 )
 from gateway.model.geo import Point
-from gateway.model.identity import EventId, RadioId, UnitId, derive_event_id
+from gateway.model.identity import EventId, UnitId, derive_event_id
 from gateway.model.quantities import Instant
 from gateway.outbox.rows import Lane, Write
 from gateway.roster.units import Roster
@@ -43,11 +43,10 @@ from gateway.runtime.board import Board
 from gateway.runtime.counters import Counters, DropReason
 from gateway.runtime.doubtful import DoubtfulLane
 from gateway.runtime.normalise import normalise
+from gateway.runtime.repeats import Repeats
 from gateway.runtime.turns import Turns
 
-SEEN_PER_RADIO = 64  # reports remembered for each radio, to know one that is sent again
 MOST_HEARSAY = 100  # open emergencies of senders that are not on the allow list
-REPEAT_WINDOW_S = 600.0  # a report sent again later than this counts as a new one
 
 Settle = Callable[[StoreError | None], None]
 OfRadio = TypeVar("OfRadio", bound=RadioEvent | CommandEvent)
@@ -86,7 +85,7 @@ class Pipeline:
         self._board = board
         self._counters = counters
         self._clock = clock
-        self._seen: dict[RadioId, RecentMarks] = {}
+        self._repeats = Repeats()
         self._doubtful = DoubtfulLane()
         self._turns = Turns()
 
@@ -265,9 +264,7 @@ class Pipeline:
 
     def _telemetry(self, event: RadioEvent, same_as: str | None, settle: Settle) -> None:
         own_id, mark = _identify_report(event, same_as)
-        seen = self._seen.get(event.radio_id)
-        if seen is None:
-            seen = self._seen[event.radio_id] = RecentMarks()
+        seen = self._repeats.of(event.radio_id, is_ours=event.unit_id is not None)
         if seen.has(mark, event.received_at):
             self._repeat(Lane.TELEMETRY, "duplicate", settle)
             return
@@ -375,27 +372,6 @@ class Pipeline:
         self._counters.events_received += 1
         self._append(action, change.after, settle, undo=change)
         await done
-
-
-class RecentMarks:
-    """The last reports of one radio, to know one that is sent again."""
-
-    __slots__ = ("_last_at",)
-
-    def __init__(self) -> None:
-        self._last_at: dict[EventId, Instant] = {}  # in order of first sight
-
-    def has(self, mark: EventId, at: Instant) -> bool:
-        """True where ``mark`` was seen within REPEAT_WINDOW_S; remembers it either way."""
-        last_at = self._last_at.get(mark)
-        self._last_at[mark] = at
-        if len(self._last_at) > SEEN_PER_RADIO:
-            del self._last_at[next(iter(self._last_at))]
-        return last_at is not None and abs(at.seconds_since(last_at)) <= REPEAT_WINDOW_S
-
-    def forget(self, mark: EventId) -> None:
-        """It could not be stored: its next copy is the first one."""
-        self._last_at.pop(mark, None)
 
 
 def _lets_alarms_through(event: AnyEvent | None) -> bool:

@@ -1,6 +1,8 @@
 """What becomes of a report, and when it may be acknowledged."""
 
 import asyncio
+import gc
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from gateway.model.events import (
 from gateway.model.identity import RadioId
 from gateway.outbox.rows import Lane, Write
 from gateway.roster.units import KeySite, Roster, RosterFile, Unit
+from gateway.runtime import board, repeats
 from gateway.runtime.board import Board
 from gateway.runtime.bus import Bus
 from gateway.runtime.counters import Counters
@@ -546,3 +549,29 @@ def test_a_radio_that_left_and_raises_an_alarm_is_on_the_air() -> None:
     view = desk.board.unit("patrol-1")
     assert view is not None
     assert (view.state, view.has_emergency) == ("fresh_fix", True)
+
+
+def test_numbers_that_somebody_makes_up_leave_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(repeats, "MARKS_OF_OTHERS", 500)
+    monkeypatch.setattr(board, "MAX_UNREGISTERED", 100)
+    desk = Desk()
+
+    def heard(first: int, end: int) -> int:
+        """Bytes that are kept after so many more numbers, each with one report."""
+        for number in range(first, end):
+            desk.report(fix(0, radio_id=RadioId(f"jt808:{number:012d}")))
+            if number % 100 == 0:
+                desk.shelf.settle()
+                desk.settled.clear()
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = heard(0, 2_001)
+        after = heard(2_001, 8_001)
+    finally:
+        tracemalloc.stop()
+    assert after - before < 100_000
