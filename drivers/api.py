@@ -48,6 +48,9 @@ class Report(NamedTuple):
     ``cleared`` names the kinds that this frame does not show and that our own answer takes away
     (the SOS bit of JT/T 808). That nobody has called off: it is told as no end, and the next frame
     that shows the kind is another press.
+
+    ``stored_at`` is when the radio put the report into its store, by a clock that satellites set;
+    None for one that is told as it happens.
     """
 
     event: RadioEvent
@@ -55,6 +58,7 @@ class Report(NamedTuple):
     same_as: str | None = None
     calm: tuple[EmergencyKind, ...] = ()
     cleared: tuple[EmergencyKind, ...] = ()
+    stored_at: Instant | None = None
 
 
 class Heard(NamedTuple):

@@ -43,7 +43,14 @@ from drivers.jtt808.messages import (
     text,
 )
 from drivers.jtt808.peers import Answers, Ledger, Terminal, Terminals
-from drivers.jtt808.reports import Marked, Reader, alarms_of, mark_of_alarm, mark_of_fix
+from drivers.jtt808.reports import (
+    Marked,
+    Reader,
+    alarms_of,
+    mark_of_alarm,
+    mark_of_fix,
+    stored_at_of,
+)
 from drivers.jtt808.split import Assembler
 from drivers.wire import WireError
 from gateway.model.events import (
@@ -343,7 +350,10 @@ class Jt808Codec:
         alarms: list[Marked] = []
         if raised:
             mark = mark_of_alarm(frame.serial, position, fix, now.at)
-            alarms = [Marked(event, mark) for event in alarms_of(reading, doubt)]
+            stored_at = stored_at_of(position, fix)
+            alarms = [
+                Marked(event, mark, stored_at=stored_at) for event in alarms_of(reading, doubt)
+            ]
             terminal.alarmed(fix.fix_at)
             if "alarm" in raised and trigger in {"unknown", "time"}:
                 fix = msgspec.structs.replace(fix, trigger="emergency")

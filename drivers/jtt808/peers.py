@@ -118,10 +118,10 @@ class Ledger:
         """Reports with receipts of their own; ``pay`` runs when the last of them is accepted."""
         debt = _Debt(pay, len(marked))
         reports = []
-        for event, same_as, calm, cleared in marked:
+        for each in marked:
             receipt = next(self._numbers)
             self._debts[receipt] = debt
-            reports.append(Report(event, receipt, same_as, calm, cleared))
+            reports.append(Report(each.event, receipt, *each[1:]))
         while len(self._debts) > MAX_DEBTS:
             del self._debts[next(iter(self._debts))]
         return reports

@@ -63,6 +63,7 @@ class Marked(NamedTuple):
     same_as: str | None
     calm: tuple[EmergencyKind, ...] = ()
     cleared: tuple[EmergencyKind, ...] = ()
+    stored_at: Instant | None = None
 
 
 class Reading(NamedTuple):
@@ -202,6 +203,12 @@ def mark_of_alarm(
     if is_set_by_satellites or abs(fix.fix_at - received_at) <= TRUSTED_CLOCK_NS:
         return mark_of_fix(serial, position)
     return None
+
+
+def stored_at_of(position: PositionBody, fix: PositionFix) -> Instant | None:
+    """When the terminal stored a report; None for one of now, or by a clock of its own."""
+    is_stored = fix.trigger == "stored" and position.status & STATUS_FIXED
+    return fix.fix_at if is_stored else None
 
 
 def altitude_of(raw: int) -> float | None:

@@ -92,10 +92,18 @@ class EmergencyBook:
             for state in self._states.values()
         )
 
-    def raise_or_refresh(self, event: EmergencyRaised, same_as: str | None) -> Change:
-        """Decide whether ``event`` is a press of its own, and apply it."""
+    def raise_or_refresh(
+        self, event: EmergencyRaised, same_as: str | None, stored_at: Instant | None = None
+    ) -> Change:
+        """Decide whether ``event`` is a press of its own, and apply it.
+
+        ``same_as`` and ``stored_at`` are those of its ``Report``.
+        """
         mark = _mark(event, same_as)
-        if (known := self._by_mark(event, mark)) is not None:
+        if (known := self._by_store(event, stored_at)) is not None:
+            change = Change("refreshed", known, transitions.told_late(known, event))
+            self._put(change.after)
+        elif (known := self._by_mark(event, mark)) is not None:
             change = Change("refreshed", known, transitions.refreshed(known, event))
             self._put(change.after)
         elif (known := self._by_time(event)) is not None:
@@ -110,10 +118,15 @@ class EmergencyBook:
             self._remember(mark, change.after.emergency_id)
         return change
 
-    def knows(self, event: EmergencyRaised, same_as: str | None) -> bool:
+    def knows(
+        self, event: EmergencyRaised, same_as: str | None, stored_at: Instant | None = None
+    ) -> bool:
         """Whether ``event`` would only refresh what is there."""
-        mark = _mark(event, same_as)
-        return self._by_mark(event, mark) is not None or self._by_time(event) is not None
+        return (
+            self._by_store(event, stored_at) is not None
+            or self._by_mark(event, _mark(event, same_as)) is not None
+            or self._by_time(event) is not None
+        )
 
     def clear(self, radio: RadioId, kind: EmergencyKind, at: Instant) -> Change | None:
         """The radio's answered press is told no more; None where it was not being told."""
@@ -174,6 +187,21 @@ class EmergencyBook:
         while own_id in self._states:  # pressed, ended and pressed again in one read
             own_id = derive_event_id("again", own_id)
         return own_id
+
+    def _by_store(self, event: EmergencyRaised, stored_at: Instant | None) -> Emergency | None:
+        """The last emergency, open or closed, that a frame out of the radio's store tells of again.
+
+        The frame is no newer than one that was heard, by the radio's own clock, and no older than
+        what the window joins with the beginning. Whatever else it may be, nobody has seen it.
+        """
+        latest = self._latest_of(_key_of(event))
+        if latest is None or latest.fix is None or stored_at is None:
+            return None
+        heard_at = latest.fix.fix_at if latest.fix.age_s is None else None
+        if heard_at is None or stored_at > heard_at:
+            return None
+        early_s = latest.raised_at.seconds_since(stored_at)
+        return latest if early_s <= self._same_press_s else None
 
     def _by_mark(self, event: EmergencyRaised, mark: EventId | None) -> Emergency | None:
         """The emergency that the peer itself says the frame belongs to."""

@@ -135,6 +135,15 @@ def refreshed(state: Emergency, event: EmergencyRaised) -> Emergency:
     )
 
 
+def told_late(state: Emergency, event: EmergencyRaised) -> Emergency:
+    """A frame of the same press out of the radio's store: what was told since then stands."""
+    after = refreshed(state, event)
+    was_measured = state.fix is not None and state.fix.age_s is None
+    return msgspec.structs.replace(
+        after, refreshed_at=state.refreshed_at, fix=state.fix if was_measured else after.fix
+    )
+
+
 def continued(state: Emergency, event: EmergencyRaised) -> Emergency:
     """What was going on goes on, also where the radio had let go in between."""
     return msgspec.structs.replace(refreshed(state, event), ended_at=None)

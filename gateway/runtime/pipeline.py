@@ -125,7 +125,7 @@ class Pipeline:
         for kind in report.cleared:
             self._clear(event, kind)
         if isinstance(event, EmergencyRaised):
-            self._emergency(event, report.same_as, settle, peer)
+            self._emergency(report, event, settle, peer)
         elif isinstance(event, EmergencyEnded):
             self._emergency_end(event, settle)
         else:
@@ -139,7 +139,7 @@ class Pipeline:
             event = msgspec.structs.replace(
                 event, unit_id=None, team=None, verified=False, doubt=UNLISTED
             )
-            self._raise(event, report.same_as, lambda _error: None, peer)
+            self._raise(report, event, lambda _error: None, peer)
 
     def link_changed(self, event: LinkChanged) -> None:
         """A link changed its state."""
@@ -189,29 +189,28 @@ class Pipeline:
             team=unit.team,
         )
 
-    def _emergency(
-        self, event: EmergencyRaised, same_as: str | None, settle: Settle, peer: str
-    ) -> None:
+    def _emergency(self, report: Report, event: EmergencyRaised, settle: Settle, peer: str) -> None:
         if event.fix is None:
             last_known = self._board.last_place(event.radio_id)
             event = msgspec.structs.replace(event, fix=last_known)
         if event.unit_id is None and event.verified:
             event = msgspec.structs.replace(event, verified=False, doubt="unregistered radio")
-        self._raise(event, same_as, settle, peer)
+        self._raise(report, event, settle, peer)
 
-    def _raise(
-        self, event: EmergencyRaised, same_as: str | None, settle: Settle, peer: str
-    ) -> None:
-        """A press of its own or another frame of one, where its sender may begin one."""
+    def _raise(self, report: Report, event: EmergencyRaised, settle: Settle, peer: str) -> None:
+        """A press of its own or another frame of one, where its sender may begin one.
+
+        ``event`` is that of ``report``, identified.
+        """
         event = msgspec.structs.replace(event, place=self._place_of(event.fix))
-        if not event.verified and not self._book.knows(event, same_as):
+        if not event.verified and not self._book.knows(event, report.same_as, report.stored_at):
             mono = self._clock.monotonic()
             is_full = event.is_hearsay and self._book.open_hearsay() >= MOST_HEARSAY
             if is_full or not self._doubtful.lets_in(event.link_id, peer, mono):
                 self._counters.events_dropped["too_many_unverified"] += 1
                 settle(StoreError(f"{peer} shows too many emergencies that nobody vouches for"))
                 return
-        change = self._book.raise_or_refresh(event, same_as)
+        change = self._book.raise_or_refresh(event, report.same_as, report.stored_at)
         if change.verdict == "raised":
             named = msgspec.structs.replace(event, event_id=change.after.emergency_id)
             self._append(named, change.after, settle, undo=change)

@@ -402,6 +402,21 @@ def test_a_batch_raises_and_ends_nothing_and_is_answered_once() -> None:
     assert talk.answers() == [ack(0, 0x0704)]
 
 
+def test_only_what_a_store_gives_by_the_clock_of_satellites_has_a_time_of_storing() -> None:
+    (stored, fix) = reports(Talk().send(0x0704, batch([position(SOS)])))
+    assert isinstance(fix.event, PositionFix)
+    assert stored.stored_at == fix.event.fix_at is not None
+    for message, body in (
+        (0x0200, position(SOS)),
+        (0x0201, b"\0\5" + position(SOS)),
+        (0x0704, batch([position(SOS)], kind=0)),
+        (0x0704, batch([position(SOS, status=0)])),
+    ):
+        alarm, _ = reports(Talk().send(message, body))
+        assert isinstance(alarm.event, EmergencyRaised)
+        assert alarm.stored_at is None
+
+
 @pytest.mark.parametrize(
     ("body", "kinds", "refused", "result"),
     [

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from gateway.errors import NotAllowedError
 from gateway.incidents.book import EmergencyBook
-from gateway.model.events import EmergencyClosed, EmergencyTaken
+from gateway.model.events import EmergencyClosed, EmergencyTaken, Fix
 from gateway.model.identity import EventId, RadioId
-from tests.support.emergencies import at, press, release
+from tests.support.emergencies import RADIO, at, press, release
 
 WINDOW_S = 300.0
 
@@ -210,6 +210,63 @@ def test_what_people_do_with_an_older_emergency_does_not_make_it_the_one_going_o
     over = desk.end(release(20))
     assert over is not None
     assert over.after.emergency_id == new
+
+
+def heard_at(seconds: float) -> Fix:
+    """The place that a frame is sent with, and its time by the radio's clock."""
+    return Fix(lat_deg=22.94, lon_deg=113.88, fix_at=at(seconds))
+
+
+def closed_press() -> tuple[EmergencyBook, EventId]:
+    """One that was heard at 0 and at 10, and was closed at 30."""
+    desk = book()
+    own = desk.raise_or_refresh(press(0, fix=heard_at(0)), "serial 1").after.emergency_id
+    desk.raise_or_refresh(press(10, fix=heard_at(10)), "serial 2")
+    desk.clear(RADIO, "alarm", at(12))
+    take(desk, own, 15)
+    close(desk, own, 30)
+    return desk, own
+
+
+@pytest.mark.parametrize("stored_s", [-WINDOW_S, -20, 0, 10])
+def test_what_a_store_tells_of_a_closed_press_again_raises_nothing(stored_s: float) -> None:
+    desk, own = closed_press()
+    late = press(400, fix=heard_at(stored_s))
+    assert desk.knows(late, "serial 3", at(stored_s))
+    change = desk.raise_or_refresh(late, "serial 3", at(stored_s))
+    assert (change.verdict, change.after.emergency_id) == ("refreshed", own)
+    assert change.after.frames == 3
+    assert change.after.refreshed_at == at(10), "it is no frame of now"
+    assert change.after.fix == heard_at(10), "the newer place stands"
+    assert desk.open() == []
+
+
+@pytest.mark.parametrize("stored_s", [-WINDOW_S - 1, 11, 20, 35])
+def test_a_stored_press_that_nobody_has_seen_is_raised(stored_s: float) -> None:
+    """Long before; after the last frame of it; while a person was closing it; and afterwards."""
+    desk, _ = closed_press()
+    desk.raise_or_refresh(press(400, fix=heard_at(0)), "serial 3", at(0))
+    unseen = press(400, fix=heard_at(stored_s))
+    assert not desk.knows(unseen, "serial 4", at(stored_s))
+    assert desk.raise_or_refresh(unseen, "serial 4", at(stored_s)).verdict == "raised"
+
+
+def test_the_clock_of_the_gateway_does_not_make_a_stored_press_an_old_one() -> None:
+    """Ours is an hour ahead: only the radio's own clock says what came after what was heard."""
+    desk = book()
+    own = desk.raise_or_refresh(press(3600, fix=heard_at(0)), None).after.emergency_id
+    take(desk, own, 3605)
+    close(desk, own, 3610)
+    assert desk.raise_or_refresh(press(3700, fix=heard_at(60)), None, at(60)).verdict == "raised"
+
+
+def test_without_a_measured_place_or_a_first_press_what_is_stored_is_raised() -> None:
+    desk = book()
+    assert desk.raise_or_refresh(press(0), None, at(-20)).verdict == "raised"
+    (state,) = desk.open()
+    take(desk, state.emergency_id, 5)
+    close(desk, state.emergency_id, 6)
+    assert desk.raise_or_refresh(press(60), None, at(-20)).verdict == "raised"
 
 
 def test_a_raise_that_could_not_be_stored_is_raised_again_by_the_retry() -> None:

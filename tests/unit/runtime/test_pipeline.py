@@ -95,10 +95,18 @@ class Desk:
         *,
         calm: bool = False,
         cleared: bool = False,
+        stored_s: float | None = None,
         peer: str = "far end",
     ) -> None:
         self.pipeline.report(
-            Report(event, 1, same_as, ("alarm",) if calm else (), ("alarm",) if cleared else ()),
+            Report(
+                event,
+                1,
+                same_as,
+                ("alarm",) if calm else (),
+                ("alarm",) if cleared else (),
+                None if stored_s is None else at(stored_s),
+            ),
             link_id="radio-1",
             driver="test",
             at=event.received_at,
@@ -364,6 +372,17 @@ def test_a_report_that_says_no_alarm_ends_the_one_going_on_once() -> None:
     desk.shelf.settle()
     assert len(desk.book.open()) == 2
     assert desk.counters.account().difference == 0
+
+
+def test_what_a_store_tells_again_refreshes_the_press_that_was_heard() -> None:
+    desk = Desk()
+    place = Fix(lat_deg=22.94, lon_deg=113.88, fix_at=at(0))
+    desk.report(press(0, fix=place), "serial 1")
+    desk.report(fix(1), cleared=True)
+    desk.report(press(60, fix=place, verified=False), "serial 9", stored_s=-20)
+    desk.report(press(61, fix=place), "serial 10", stored_s=20)
+    desk.shelf.settle()
+    assert [state.frames for state in desk.book.open()] == [2, 1], "nobody has heard the last one"
 
 
 def test_each_end_of_an_emergency_call_has_an_id_of_its_own() -> None:
