@@ -253,6 +253,13 @@ def test_f8_shows_the_alarm_that_it_is_written_on(desk: FakeDesk, page: Page) ->
     expect(labelled).to_have_attribute("data-id", "c")
 
 
+def test_f8_on_an_alarm_without_a_place_says_so(desk: FakeDesk, page: Page) -> None:
+    desk.raise_emergency("e1", radio_id="pdt:80020998")
+    page.locator("[data-id=e1]").wait_for()
+    page.keyboard.press("F8")
+    expect(page.locator(".toast")).to_have_text("80020998 · 没有位置：请呼叫询问")
+
+
 def test_f8_after_a_change_of_the_list_centres_the_first_row(
     desk: FakeDesk, open_page: Open
 ) -> None:
@@ -584,6 +591,22 @@ def test_a_session_that_ends_in_quiet_is_heard_after_a_while(
     page.locator("button[type=submit]").click()
     shown(page)
     expect_sound(page, "ready")
+
+
+def test_a_page_that_is_loaded_while_the_gateway_is_away_says_so_too(
+    desk: FakeDesk, open_page: Open
+) -> None:
+    page = listening(open_page)
+    page.route("**/api/me", lambda route: route.abort())
+    page.reload()
+    expect(page.locator(".starting")).to_contain_text("连不上网关")
+    page.clock.fast_forward(16_000)
+    expect(page.locator(".missed")).to_contain_text("席位收不到报警")
+    expect(page).to_have_title("⚠ 席位收不到报警")
+    page.unroute("**/api/me")
+    page.clock.fast_forward(3_000)
+    shown(page)
+    expect(page).to_have_title("榕溪镇 · 指挥调度席")
 
 
 def test_who_signs_out_leaves_a_silent_page(desk: FakeDesk, open_page: Open) -> None:
