@@ -33,15 +33,16 @@ class Crowd(Generic[Member]):
         members.move_to_end(member)
         self._hosts[len(members)].move_to_end(host)
 
-    def left(self, host: str, member: Member) -> None:
-        """A member is there no more; harmless when it has left before."""
+    def left(self, host: str, member: Member) -> bool:
+        """A member is there no more; False, and nothing done, where it has left before."""
         members = self._members.get(host, OrderedDict())
         if member not in members:
-            return
+            return False
         del members[member]
         if not members:
             del self._members[host]
         self._move(host, len(members) + 1, len(members))
+        return True
 
     def most(self) -> int:
         """How many members come from the host that has most; 0 where nobody is there."""

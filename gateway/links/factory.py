@@ -49,6 +49,7 @@ def make_link(settings: AnyLinkSettings, driver: Driver[Any], folder: Path, cloc
             allow=AllowList(settings.allow),
             max_peers=settings.max_peers,
             max_peers_per_address=settings.max_peers_per_address,
+            clock=clock,
         )
     if isinstance(settings, UdpSettings):
         return _udp_link(settings, driver.max_frame, clock, where)

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import socket
-from collections import Counter
 from typing import NoReturn
 
 from gateway.addresses import AllowList, address_text
+from gateway.clock import Clock
 from gateway.errors import LinkError
 from gateway.links.base import LinkHost
+from gateway.links.crowd import Crowd
 from gateway.links.stream import READ_BYTES, StreamPeer
 from gateway.reasons import reason
 
@@ -18,6 +19,10 @@ KEEPALIVE_IDLE_S = 10
 KEEPALIVE_EVERY_S = 5
 KEEPALIVE_PROBES = 3
 UNACKNOWLEDGED_MS = 25_000  # the same for a peer that takes no more bytes
+# A full link hangs up on one that was silent for so long: longer than terminals are between
+# heartbeats. What speaks keeps its place, from whatever address: a proxy or a carrier may have a
+# whole town behind one.
+SILENT_S = 600.0
 
 
 def prepare(transport: asyncio.BaseTransport) -> None:
@@ -75,7 +80,11 @@ class TcpClientLink:
 
 
 class TcpServerLink:
-    """Peers connect to us, from allowed networks and within limits."""
+    """Peers connect to us, from allowed networks and within limits.
+
+    Where all places are taken, the address that has most of them loses the one that was silent
+    longest, if that was for SILENT_S; else the newcomer is hung up on.
+    """
 
     def __init__(
         self,
@@ -85,12 +94,14 @@ class TcpServerLink:
         allow: AllowList,
         max_peers: int,
         max_peers_per_address: int,
+        clock: Clock,
     ) -> None:
         self._host = host
         self._port = port
         self._allow = allow
         self._max_peers = max_peers
         self._max_peers_per_address = max_peers_per_address
+        self._clock = clock
         self._bound: tuple[str, int] | None = None
 
     @property
@@ -106,7 +117,9 @@ class TcpServerLink:
     async def run(self, host: LinkHost) -> NoReturn:
         """Listen and serve until cancelled; raises LinkError when the address cannot be had."""
         loop = asyncio.get_running_loop()
-        reception = _Reception(self._allow, self._max_peers, self._max_peers_per_address, host)
+        reception = _Reception(
+            self._allow, self._max_peers, self._max_peers_per_address, host, self._clock
+        )
         try:
             server = await loop.create_server(
                 reception.new_peer, self._host, self._port, backlog=BACKLOG, start_serving=False
@@ -134,7 +147,12 @@ class _Reception:
     """Lets peers in, counts them, and turns away who may not come."""
 
     def __init__(
-        self, allow: AllowList, max_peers: int, max_peers_per_address: int, host: LinkHost
+        self,
+        allow: AllowList,
+        max_peers: int,
+        max_peers_per_address: int,
+        host: LinkHost,
+        clock: Clock,
     ) -> None:
         self._allow = allow
         self._max_peers = max_peers
@@ -142,8 +160,9 @@ class _Reception:
         self._host = host
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._group: asyncio.TaskGroup | None = None
+        self._clock = clock
         self._peers = 0
-        self._peers_of: Counter[str] = Counter()
+        self._crowd: Crowd[_Visitor] = Crowd()
 
     def open(self, group: asyncio.TaskGroup) -> None:
         """Peers may come; ``group`` holds their tasks."""
@@ -167,26 +186,47 @@ class _Reception:
             return
         prepare(transport)
         peer.rename(address_text(address))
+        peer.host_name = address[0]
+        peer.heard_mono = self._clock.monotonic()
         self._peers += 1
-        self._peers_of[address[0]] += 1
-        self._group.create_task(self._serve(peer, address[0]), name=f"peer {peer.name}")
+        self._crowd.came(peer.host_name, peer)
+        self._group.create_task(self._serve(peer), name=f"peer {peer.name}")
 
-    async def _serve(self, peer: "_Visitor", host: str) -> None:
+    def heard(self, peer: "_Visitor") -> None:
+        """A peer that was let in, and is not on its way out, has spoken."""
+        peer.heard_mono = self._clock.monotonic()
+        self._crowd.heard(peer.host_name, peer)
+
+    async def _serve(self, peer: "_Visitor") -> None:
         try:
             await peer.meet()
         finally:
+            self._leave(peer)
+
+    def _leave(self, peer: "_Visitor") -> None:
+        if self._crowd.left(peer.host_name, peer):
             self._peers -= 1
-            self._peers_of[host] -= 1
-            if not self._peers_of[host]:
-                del self._peers_of[host]
+            peer.host_name = ""
+
+    def _make_room(self) -> bool:
+        """Hang up on a silent peer; False where all of the greediest address speak."""
+        peer = self._crowd.first_to_go()
+        if self._clock.monotonic() - peer.heard_mono < SILENT_S:
+            return False
+        self._leave(peer)
+        peer.abort("no room")
+        return True
 
     def _refusal(self, host: str) -> str | None:
         if not self._allow.allows(host):
             return "not_allowed"
-        if self._peers >= self._max_peers:
+        if self._crowd.of(host) >= self._max_peers_per_address:
             return "too_many_peers"
-        if self._peers_of[host] >= self._max_peers_per_address:
+        if self._peers < self._max_peers:
+            return None
+        if not self._make_room():
             return "too_many_peers"
+        self._host.dropped("too_many_peers")
         return None
 
 
@@ -196,8 +236,16 @@ class _Visitor(StreamPeer):
     def __init__(self, reception: _Reception, host: LinkHost, buffer: memoryview) -> None:
         super().__init__("", host, buffer)
         self._reception = reception
+        self.host_name = ""  # while it has a place
+        self.heard_mono = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask at the reception."""
         super().connection_made(transport)
         self._reception.arrived(self, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """It lives."""
+        if self.host_name:
+            self._reception.heard(self)
+        super().data_received(data)

@@ -10,9 +10,10 @@ from unittest.mock import patch
 import pytest
 
 from gateway.addresses import AllowList
+from gateway.clock import Clock, ManualClock, SystemClock
 from gateway.links import stream
 from gateway.links.stream import READ_BYTES, TURN_BYTES, WRITE_BYTES, StreamPeer
-from gateway.links.tcp import TcpClientLink, TcpServerLink
+from gateway.links.tcp import SILENT_S, TcpClientLink, TcpServerLink
 from tests.support.descriptors import nothing_left_open
 from tests.support.links import Ear, TinyHost, attempt, running, shout
 
@@ -20,7 +21,11 @@ LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
 def server(
-    *, allow: tuple[str, ...] = LOOPBACK, most: int = 100, most_an_address: int = 100
+    *,
+    allow: tuple[str, ...] = LOOPBACK,
+    most: int = 100,
+    most_an_address: int = 100,
+    clock: Clock | None = None,
 ) -> TcpServerLink:
     return TcpServerLink(
         "127.0.0.1",
@@ -28,6 +33,7 @@ def server(
         allow=AllowList(allow),
         max_peers=most,
         max_peers_per_address=most_an_address,
+        clock=clock or SystemClock(),
     )
 
 
@@ -126,6 +132,37 @@ def test_peers_over_the_limit_are_turned_away_until_there_is_room() -> None:
             async with caller(link):
                 await host.until(lambda: len(host.ears) == 3)
         assert host.drops == {"too_many_peers": 1}
+
+    asyncio.run(scenario())
+
+
+def test_a_full_link_parts_with_a_silent_peer_of_the_greediest_address_and_with_no_other() -> None:
+    async def scenario() -> None:
+        clock = ManualClock()
+        link, host = server(most=3, clock=clock), TinyHost()
+        async with (
+            running(link, host),
+            caller(link, "127.0.0.2") as (_, other),
+            caller(link) as (_, speaks),
+            caller(link) as (silent, _),
+        ):
+            other.write(b"1")
+            speaks.write(b"1")
+            await host.until(lambda: sum(bool(ear.data) for ear in host.ears) == 2)
+            await clock.advance(SILENT_S - 1)
+            async with caller(link, "127.0.0.3") as (reader, _):
+                assert await is_hung_up_on(reader)
+            assert host.drops == {"too_many_peers": 1}
+            speaks.write(b"2")
+            await host.until(lambda: any(ear.data == b"12" for ear in host.ears))
+            await clock.advance(1)
+            async with caller(link, "127.0.0.3") as (_, writer):
+                assert await is_hung_up_on(silent)
+                writer.write(b"alarm")
+                await host.until(lambda: host.ears[-1].data == b"alarm")
+                assert [ear.losses for ear in host.ears if ear.losses] == [["no room"]]
+                assert len(host.present) == 3
+        assert host.drops == {"too_many_peers": 2}
 
     asyncio.run(scenario())
 
@@ -296,6 +333,7 @@ def test_an_address_in_use_is_named() -> None:
                 allow=AllowList(LOOPBACK),
                 max_peers=1,
                 max_peers_per_address=1,
+                clock=SystemClock(),
             )
             said = await attempt(second, TinyHost())
             assert said == f"{second.place}: address in use by another program (EADDRINUSE)"

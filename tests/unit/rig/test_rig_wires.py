@@ -210,7 +210,9 @@ def test_a_noisy_cable_damages_what_the_device_sends(tmp_path: Path) -> None:
 
 def test_a_device_calls_again_after_its_connection_broke() -> None:
     async def scenario() -> None:
-        link = TcpServerLink("127.0.0.1", 0, allow=LOOPBACK, max_peers=9, max_peers_per_address=9)
+        link = TcpServerLink(
+            "127.0.0.1", 0, allow=LOOPBACK, max_peers=9, max_peers_per_address=9, clock=CLOCK
+        )
         host = TinyHost()
         async with running(link, host):
             assert link.bound is not None
