@@ -16,14 +16,14 @@ import pytest
 
 from gateway.handing_over import create, make_folder
 from tests.support.documents import ROOT
+from tests.support.other_users import why_not
 from tests.support.ports import free_port
 
 USER, GROUP = 64_001, 64_002  # nobody's
 START_LIMIT_S = 20.0
 
-needs_root = pytest.mark.skipif(
-    os.geteuid() != 0, reason="needs root: the service is another user than the one who installs"
-)
+WHY_NOT = why_not(USER, GROUP)
+needs_a_service = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 
 
 class Machine:
@@ -94,7 +94,7 @@ def owner_and_mode(place: Path) -> tuple[int, int, int]:
     return found.st_uid, found.st_gid, found.st_mode & 0o777
 
 
-@needs_root
+@needs_a_service
 def test_the_service_reads_what_root_has_written_with_init(machine: Machine) -> None:
     machine.install()
     for file in (machine.config, machine.config.with_name("units.toml")):
@@ -104,7 +104,7 @@ def test_the_service_reads_what_root_has_written_with_init(machine: Machine) -> 
     machine.serve()
 
 
-@needs_root
+@needs_a_service
 def test_the_service_goes_on_with_what_root_has_restored(machine: Machine, tmp_path: Path) -> None:
     machine.install()
     machine.serve()
@@ -130,7 +130,7 @@ def test_the_service_goes_on_with_what_root_has_restored(machine: Machine, tmp_p
     machine.serve()
 
 
-@needs_root
+@needs_a_service
 def test_folders_that_a_restore_makes_belong_to_whom_the_one_around_them_belongs(
     machine: Machine,
 ) -> None:
@@ -141,7 +141,7 @@ def test_folders_that_a_restore_makes_belong_to_whom_the_one_around_them_belongs
     assert owner_and_mode(machine.data) == (USER, GROUP, 0o700), "what is there stays as it is"
 
 
-@needs_root
+@needs_a_service
 def test_settings_that_root_alone_can_read_are_noted(machine: Machine) -> None:
     os.chown(machine.config.parent, 0, 0)
     done = machine.by_root("init", machine.config.parent, "--site-id", "town")

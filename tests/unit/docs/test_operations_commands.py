@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.documents import ROOT
 from tests.support.operations_machine import commands
+from tests.support.other_users import why_not
 
 UNSHARE = (
     "unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child",
@@ -60,11 +61,7 @@ def can_be_run() -> str:
         return "needs root: it makes users, mounts folders and gives files away"
     if subprocess.run([*UNSHARE[:-3], "sh", "-ec", OVERLAY], check=False).returncode:
         return "needs namespaces and overlays, which this machine does not let root have"
-    service = subprocess.run(
-        [sys.executable, "-c", "import gateway"], check=False, capture_output=True, cwd=ROOT,
-        user=64_001, group=64_001, extra_groups=[],
-    )  # fmt: skip
-    return "needs a checkout that others than root may read" if service.returncode else ""
+    return why_not(64_001, 64_001)
 
 
 @pytest.mark.needs("influxd", "influxd2", "mosquitto", "ip", "ss", "unshare", "runuser", "useradd")
