@@ -100,14 +100,8 @@ class EmergencyBook:
         ``same_as`` and ``stored_at`` are those of its ``Report``.
         """
         mark = _mark(event, same_as)
-        if (known := self._by_store(event, stored_at)) is not None:
-            change = Change("refreshed", known, transitions.told_late(known, event))
-            self._put(change.after)
-        elif (known := self._by_mark(event, mark)) is not None:
-            change = Change("refreshed", known, transitions.refreshed(known, event))
-            self._put(change.after)
-        elif (known := self._by_time(event)) is not None:
-            change = Change("refreshed", known, transitions.continued(known, event))
+        change = self._told_again(event, mark, stored_at)
+        if change is not None:
             self._put(change.after)
         else:
             own_id = self._own_id(event) if mark is None or mark in self._states else mark
@@ -122,11 +116,7 @@ class EmergencyBook:
         self, event: EmergencyRaised, same_as: str | None, stored_at: Instant | None = None
     ) -> bool:
         """Whether ``event`` would only refresh what is there."""
-        return (
-            self._by_store(event, stored_at) is not None
-            or self._by_mark(event, _mark(event, same_as)) is not None
-            or self._by_time(event) is not None
-        )
+        return self._told_again(event, _mark(event, same_as), stored_at) is not None
 
     def clear(self, radio: RadioId, kind: EmergencyKind, at: Instant) -> Change | None:
         """The radio's answered press is told no more; None where it was not being told."""
@@ -187,6 +177,18 @@ class EmergencyBook:
         while own_id in self._states:  # pressed, ended and pressed again in one read
             own_id = derive_event_id("again", own_id)
         return own_id
+
+    def _told_again(
+        self, event: EmergencyRaised, mark: EventId | None, stored_at: Instant | None
+    ) -> Change | None:
+        """What the frame makes of the press it belongs to; None where it is a press of its own."""
+        if (known := self._by_store(event, stored_at)) is not None:
+            return Change("refreshed", known, transitions.told_late(known, event))
+        if (known := self._by_mark(event, mark)) is not None:
+            return Change("refreshed", known, transitions.refreshed(known, event))
+        if (known := self._by_time(event)) is not None:
+            return Change("refreshed", known, transitions.continued(known, event))
+        return None
 
     def _by_store(self, event: EmergencyRaised, stored_at: Instant | None) -> Emergency | None:
         """The last emergency, open or closed, that a frame out of the radio's store tells of again.
