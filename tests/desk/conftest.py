@@ -152,13 +152,15 @@ def shared_page(context: BrowserContext, shared: Served) -> Iterator[Page]:
 
 
 @pytest.fixture
-def page(shared_page: Page, desk: FakeDesk) -> Page:
+def page(shared_page: Page, desk: FakeDesk) -> Iterator[Page]:
     """The shared page, showing what ``desk`` has now and nothing else."""
     desk.push("snapshot", desk.snapshot())
     shared_page.locator("#unit-m-1").wait_for()
     expect(shared_page.locator(".alarm, dialog, .card")).to_have_count(0)
     expect(shared_page.locator(".desk")).to_have_attribute("data-sound", "ready")
-    return shared_page
+    yield shared_page
+    desk.may_answer.set()
+    expect(shared_page.locator(".desk.acting")).to_have_count(0)  # no answer is for the next test
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 TYPES |= {".svg": "image/svg+xml"}
 QUEUE_MESSAGES = 1000
 HEARTBEAT_S = 1.0
+ANSWER_WAIT_S = 10.0
 CSRF = "a-token-of-this-session"
 
 
@@ -57,6 +58,8 @@ class FakeDesk:
         self.posts: list[tuple[str, dict[str, Any]]] = []
         self.requested: list[str] = []  # every address that the browser asked for
         self.refusal: tuple[int, dict[str, Any]] | None = None  # the answer to the next act
+        self.may_answer = threading.Event()  # cleared, an act is done and its answer waits
+        self.may_answer.set()
         self.link_asks: dict[str, Any] = {"asks_name": True, "roles": ["dispatcher", "admin"]}
         self.is_cut = False
         self.is_stalled = False
@@ -231,7 +234,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(403, {"error": "bad_csrf", "detail": "the token is missing"})
         elif self.path.startswith("/api/emergencies/"):
             _, _, _, emergency_id, verb = self.path.split("/")
-            self._json(200, self.desk.act(emergency_id, verb, body))
+            done = self.desk.act(emergency_id, verb, body)
+            self.desk.may_answer.wait(ANSWER_WAIT_S)
+            self._json(200, done)
         elif self.path.startswith("/api/units/"):
             _, _, _, key, verb = self.path.split("/")
             self._json(202, self.desk.ask(key, verb))

@@ -82,6 +82,24 @@ def test_late_repeat_does_not_make_a_taken_alarm_sound_again(desk: FakeDesk, pag
     expect(page.locator("[data-id=e1]")).to_have_attribute("data-phase", "taken")
 
 
+def test_late_answer_hides_nothing_that_was_said_since(desk: FakeDesk, page: Page) -> None:
+    desk.raise_emergency("e1")
+    desk.raise_emergency("e2", radio_id="pdt:80020202", raised_at=ago(30))
+    desk.may_answer.clear()
+    for emergency_id in ("e1", "e2"):
+        row(page, emergency_id).locator(".take").click()
+        expect(row(page, emergency_id)).to_have_attribute("data-phase", "taken")
+    desk.raise_emergency("e1", phase="closed", closed_by="王芳", verdict="false")
+    desk.raise_emergency("e2", taken_by="王芳", taken_at=ago(-1))
+    desk.push("snapshot", desk.snapshot())  # as after a broken connection
+    expect(row(page, "e1")).to_have_count(0)
+    expect(row(page, "e2")).to_contain_text("王芳 已接警")
+    desk.may_answer.set()
+    expect(page.locator(".desk.acting")).to_have_count(0)
+    expect(row(page, "e1")).to_have_count(0)
+    expect(row(page, "e2")).to_contain_text("王芳 已接警")
+
+
 def test_closing_asks_for_a_verdict_and_takes_a_note_by_keyboard(
     desk: FakeDesk, page: Page
 ) -> None:

@@ -86,7 +86,7 @@ export class Board {
     const hearers: { [M in MessageName]: (data: Messages[M]) => void } = {
       snapshot: (said) => this.#snapshot(said),
       units: (said) => this.#putUnits(said.units),
-      emergency: (said) => this.putEmergency(said.emergency),
+      emergency: (said) => this.#putEmergency(said.emergency),
       links: (said) => this.#putLinks(said.links),
       command: (said) => this.putCommand(said.command),
       gateway: (said) => {
@@ -102,18 +102,16 @@ export class Board {
     this.#tick();
   }
 
-  /** A new state of an emergency, from the stream or as the answer to an act of our own. */
-  putEmergency(emergency: Emergency): void {
-    const id = emergency.emergency_id;
-    if (emergency.phase === "closed") this.#rememberClosed(id);
-    else if (this.#closed.has(id)) return;
-    const known = this.emergencies.find((each) => each.emergency_id === id);
-    // A frame on its way while somebody took it must not look as if nobody had.
-    if (known?.phase === "taken" && emergency.phase === "open") return;
-    const others = this.emergencies.filter((each) => each.emergency_id !== id);
-    this.emergencies = inOrder(
-      emergency.phase === "closed" ? others : [...others, emergency],
-    );
+  /**
+   * The answer to an act of our own. The stream may have said more since, so an answer changes a
+   * row that is there and never brings one back, and an earlier taking hides no later one.
+   */
+  putAnswer(answer: Emergency): void {
+    const known = this.emergencies.find((each) => each.emergency_id === answer.emergency_id);
+    if (!known) return;
+    const isTaking = answer.phase === "taken";
+    if (isTaking && (instantMs(answer.taken_at) ?? 0) < (instantMs(known.taken_at) ?? 0)) return;
+    this.#putEmergency(answer);
   }
 
   /** A new state of a command, from the stream or as the answer to our own request. */
@@ -170,6 +168,19 @@ export class Board {
     this.#gather(new Map());
     this.#putUnits(said.units);
     this.hasData = true;
+  }
+
+  #putEmergency(emergency: Emergency): void {
+    const id = emergency.emergency_id;
+    if (emergency.phase === "closed") this.#rememberClosed(id);
+    else if (this.#closed.has(id)) return;
+    const known = this.emergencies.find((each) => each.emergency_id === id);
+    // A frame on its way while somebody took it must not look as if nobody had.
+    if (known?.phase === "taken" && emergency.phase === "open") return;
+    const others = this.emergencies.filter((each) => each.emergency_id !== id);
+    this.emergencies = inOrder(
+      emergency.phase === "closed" ? others : [...others, emergency],
+    );
   }
 
   #putUnits(units: readonly Unit[]): void {

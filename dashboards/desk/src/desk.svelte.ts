@@ -62,6 +62,8 @@ export class Desk {
   readonly selected = $derived(
     this.selectedKey === undefined ? undefined : this.board.units.get(this.selectedKey),
   );
+  /** Whether an act of ours waits for its answer. */
+  readonly isActing = $derived(Object.keys(this.busy).length > 0);
   readonly mayAct = $derived(!this.isWall && (this.me?.roles.includes("dispatcher") ?? false));
 
   readonly #order = $derived(this.rows.map((each) => each.emergency_id).join("\n"));
@@ -185,7 +187,7 @@ export class Desk {
     this.busy[id] = true;
     delete this.errors[id];
     try {
-      this.board.putEmergency(await act(this.me));
+      this.board.putAnswer(await act(this.me));
       return true;
     } catch (error) {
       this.errors[id] = explain(error);
