@@ -709,8 +709,11 @@ def test_map_draws_units_and_is_never_moved_by_an_alarm(desk: FakeDesk, open_pag
     assert map_box is not None
     middle = (map_box["x"] + map_box["width"] / 2, map_box["y"] + map_box["height"] / 2)
     page.locator(".map canvas").wait_for()
-    page.wait_for_timeout(1500)  # the movement, and the next drawing of the units
-    page.mouse.click(*middle)
+    for _ in range(20):  # until the movement has ended and the units are drawn again
+        page.wait_for_timeout(1000)
+        page.mouse.click(*middle)
+        if page.locator(".card").count():
+            break
     expect(page.locator(".card h2")).to_have_text("机动01")
     page.keyboard.press("Escape")
     far = {"lat_deg": 22.99, "lon_deg": 113.95}
