@@ -234,15 +234,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(403, {"error": "bad_csrf", "detail": "the token is missing"})
         elif self.path.startswith("/api/emergencies/"):
             _, _, _, emergency_id, verb = self.path.split("/")
-            done = self.desk.act(emergency_id, verb, body)
-            self.desk.may_answer.wait(ANSWER_WAIT_S)
-            self._json(200, done)
+            self._answer_late(200, self.desk.act(emergency_id, verb, body))
         elif self.path.startswith("/api/units/"):
             _, _, _, key, verb = self.path.split("/")
-            self._json(202, self.desk.ask(key, verb))
+            self._answer_late(202, self.desk.ask(key, verb))
         elif self.path == "/api/sign-out":
             self.desk.is_signed_in = False
             self._json(200, {})
+
+    def _answer_late(self, status: int, body: dict[str, Any]) -> None:
+        self.desk.may_answer.wait(ANSWER_WAIT_S)
+        self._json(status, body)
 
     def _stream(self) -> None:
         if self.desk.is_cut:

@@ -46,6 +46,21 @@ def test_a_unit_is_located_and_the_outcome_is_shown(desk: FakeDesk, open_page: O
     expect(outcome).to_contain_text("李明")
 
 
+def test_a_late_answer_hides_nothing_that_was_said_since(desk: FakeDesk, open_page: Open) -> None:
+    page = switched_on(desk, open_page, "dispatcher")
+    shown = card(desk, page)
+    desk.may_answer.clear()
+    button = shown.get_by_role("button", name="定位一次")
+    button.click()
+    expect(shown.locator(".outcome")).to_contain_text("等待电台上线")  # by the stream
+    desk.put_command("c1", state="sent")
+    expect(shown.locator(".outcome")).to_contain_text("已发出，等待回应")
+    expect(button).to_be_disabled()
+    desk.may_answer.set()
+    expect(button).to_be_enabled()
+    expect(shown.locator(".outcome")).to_contain_text("已发出，等待回应")
+
+
 def test_a_text_is_written_and_sent(desk: FakeDesk, open_page: Open) -> None:
     page = switched_on(desk, open_page, "dispatcher")
     shown = card(desk, page)

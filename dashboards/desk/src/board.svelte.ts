@@ -88,7 +88,7 @@ export class Board {
       units: (said) => this.#putUnits(said.units),
       emergency: (said) => this.#putEmergency(said.emergency),
       links: (said) => this.#putLinks(said.links),
-      command: (said) => this.putCommand(said.command),
+      command: (said) => this.#putCommand(said.command),
       gateway: (said) => {
         this.#setClock(said.gateway.now);
         this.gateway = said.gateway;
@@ -114,12 +114,9 @@ export class Board {
     this.#putEmergency(answer);
   }
 
-  /** A new state of a command, from the stream or as the answer to our own request. */
-  putCommand(command: Command): void {
-    const known = this.commands.find((each) => each.command_id === command.command_id);
-    if (known && isEnded(known)) return; // the stream was faster than the answer
-    const others = this.commands.filter((each) => each.command_id !== command.command_id);
-    this.commands = [command, ...others].slice(0, COMMANDS_KEPT);
+  /** The answer to a request of our own, unless the stream was faster. */
+  putAsked(command: Command): void {
+    if (!this.commands.some((each) => each.command_id === command.command_id)) this.#putCommand(command);
   }
 
   /** What was asked of a unit, whichever of its radios it was, the newest first. */
@@ -152,6 +149,11 @@ export class Board {
     const heard = this.#trails.get(key) ?? [];
     const first = heard[0]?.ms ?? Infinity;
     this.#trails.set(key, [...points.filter((point) => point.ms < first), ...heard]);
+  }
+
+  #putCommand(command: Command): void {
+    const others = this.commands.filter((each) => each.command_id !== command.command_id);
+    this.commands = [command, ...others].slice(0, COMMANDS_KEPT);
   }
 
   #snapshot(said: Messages["snapshot"]): void {
@@ -243,10 +245,6 @@ export class Board {
     this.isOld = quiet > (this.connected ? SILENCE_MS : QUIET_MS);
     this.isDeaf = now - this.#acceptingMs > DEAF_AFTER_MS;
   }
-}
-
-function isEnded(command: Command): boolean {
-  return command.state !== "waiting" && command.state !== "sent";
 }
 
 /** Verified ones before all others, so that a forged alarm never pushes a real one down. */

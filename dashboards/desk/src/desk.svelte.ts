@@ -143,7 +143,7 @@ export class Desk {
 
   /** Ask a radio for something; throws the gateway's refusal. */
   async command(unit: Unit, verb: CommandVerb, asked: Asked): Promise<void> {
-    if (this.me) this.board.putCommand(await api.command(this.me, keyOf(unit), verb, asked));
+    if (this.me) this.board.putAsked(await api.command(this.me, keyOf(unit), verb, asked));
   }
 
   goTo(emergency: Emergency): void {
