@@ -292,7 +292,7 @@ def run(
             "0 for never. Under systemd its WatchdogSec counts instead.",
             min=0,
         ),
-    ] = 15.0,
+    ] = 12.0,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C.
 

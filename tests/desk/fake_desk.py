@@ -101,6 +101,11 @@ class FakeDesk:
         self.push("emergency", {"emergency": emergency})
         return emergency
 
+    def put_link(self, number: int, **facts: Any) -> None:
+        """Other facts of a known link, over the stream."""
+        self.links[number] = {**self.links[number], **facts}
+        self.push("links", {"links": [self.links[number]]})
+
     def put_command(self, command_id: str, **facts: Any) -> dict[str, Any]:
         """A command to a radio, or other facts of a known one, over the stream."""
         known = self.commands.get(command_id, {})

@@ -451,6 +451,7 @@ def test_english_is_complete_and_remembered(desk: FakeDesk, open_page: Open) -> 
         "e1", unit_id="m-1", unit_name="m-1", fix=FIX, phase="taken", taken_by="Li", team="mobile-1"
     )
     page.locator("#unit-m-1").click()
+    row(page, "e1").wait_for()
     page.keyboard.press("F4")
     page.locator("dialog").wait_for()
     text = page.locator("body").inner_text().replace("中文", "").replace("李明", "")
@@ -497,7 +498,8 @@ def test_stream_that_falls_silent_without_ending_is_noticed(
 
 def test_gateway_that_does_not_accept_is_announced(desk: FakeDesk, page: Page) -> None:
     desk.gateway = {"is_accepting": False, "why": "disk full"}
-    desk.push("gateway", {"gateway": desk.snapshot()["gateway"], "audit_ok": False})
+    desk.audit_ok = False
+    desk.push("gateway", {"gateway": desk.snapshot()["gateway"], "audit_ok": desk.audit_ok})
     notice = page.locator("[data-notice=not-accepting]")
     expect(notice).to_contain_text("网关不再接收新数据")
     expect(notice).to_contain_text("disk full")
@@ -645,8 +647,7 @@ def test_link_in_trouble_is_listed_with_since_and_why(desk: FakeDesk, page: Page
     expect(page.locator(".links li")).to_have_count(1)
     expect(page.locator(".links li")).to_contain_text("断开")
     expect(page.locator(".links li")).to_contain_text("gone (EIO)")
-    up = {**desk.links[1], "state": "up", "since": ago(1)}
-    desk.push("links", {"links": [up]})
+    desk.put_link(1, state="up", since=ago(1))
     expect(page.locator(".links")).to_contain_text("2 条链路全部正常")
 
 
