@@ -32,7 +32,8 @@ test-driver: setup ## one driver's battery: make test-driver D=nmea0183
 	$(PYTEST) tests/unit/drivers tests/fault -k "$(D)"
 
 fault: servers ## the reliability bars: kills, power cuts, unplugging, hostile peers
-	$(PYTEST) -m "fault and not hardware"
+	$(PYTEST) -n 2 --dist loadfile -m "fault and not quiet and not hardware"
+	$(PYTEST) -m "fault and quiet and not hardware"
 
 fuzz: setup $(UV) ## coverage-guided fuzzing of one driver: make fuzz D=jt808 MINUTES=30
 	@$(UV) pip install --quiet --python $(RUN) --require-hashes --no-deps -r tests/fuzz/requirements.lock

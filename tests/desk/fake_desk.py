@@ -201,6 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     desk: ClassVar[FakeDesk]
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body go in two pieces
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
         """Say nothing: the test's own words are enough."""

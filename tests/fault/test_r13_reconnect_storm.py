@@ -121,6 +121,7 @@ def registrations(desk_log: Path) -> Counter[str]:
 
 
 @pytest.mark.fault
+@pytest.mark.quiet
 @pytest.mark.timeout(240)
 def test_a_town_that_comes_back_at_once_is_registered_and_heard(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(2**32)

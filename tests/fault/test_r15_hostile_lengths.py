@@ -266,6 +266,7 @@ class AllHungUp:
 
 
 @pytest.mark.fault
+@pytest.mark.quiet
 @pytest.mark.timeout(120)
 def test_hostile_peers_cost_little_and_harm_nobody(victim: Victim) -> None:
     async def scenario() -> None:

@@ -126,6 +126,7 @@ class Watch(Listener):
 
 
 @pytest.mark.fault
+@pytest.mark.quiet
 @pytest.mark.needs("mosquitto")
 @pytest.mark.timeout(600)
 def test_an_hours_backlog_drains_and_new_alarms_overtake_it(

@@ -46,6 +46,7 @@ listen = "127.0.0.1:{port}"
 
 pytestmark = [
     pytest.mark.fault,
+    pytest.mark.quiet,
     pytest.mark.timeout(120),
     pytest.mark.needs("mosquitto", "influxd"),
 ]

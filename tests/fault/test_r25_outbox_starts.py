@@ -77,6 +77,7 @@ def test_fifty_starts_under_kill_lose_nothing_and_leave_a_usable_file(tmp_path: 
     engine.close()
 
 
+@pytest.mark.quiet
 def test_the_first_event_is_accepted_in_time_with_a_million_rows_waiting(tmp_path: Path) -> None:
     path = tmp_path / "outbox.db"
     engine = open_engine(path, clock=SystemClock())
