@@ -177,8 +177,9 @@ def open_page(
     def open_it(
         path: str = "/", *, with_map: bool = False, clock: bool = False, fresh: bool = False
     ) -> Page:
-        profile = browser.new_context(viewport=VIEWPORT) if fresh else context
-        if fresh:
+        own = fresh or clock  # Playwright's clock is that of every page of a profile
+        profile = browser.new_context(viewport=VIEWPORT) if own else context
+        if own:
             profile.set_default_timeout(TIMEOUT_MS)
             profile.add_init_script(NO_SOUND_BEFORE_A_CLICK)
             profiles.append(profile)
