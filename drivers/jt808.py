@@ -44,7 +44,6 @@ from drivers.jtt808.messages import (
 )
 from drivers.jtt808.peers import Answers, Ledger, Terminal, Terminals
 from drivers.jtt808.reports import (
-    Marked,
     Reader,
     alarms_of,
     mark_of_alarm,
@@ -221,14 +220,10 @@ class Jt808Codec:
                 return []
             self._strangers.add(frame.phone)
         try:
-            marked = self._read(frame, terminal, now, frame.body, "unknown")
+            reports = self._read(frame, terminal, now, frame.body, "unknown")
         except WireError:
             return []  # refused as a whole anyway
-        return [
-            Report(event, None, same_as)
-            for event, same_as, *_ in marked
-            if isinstance(event, EmergencyRaised)
-        ]
+        return [report for report in reports if isinstance(report.event, EmergencyRaised)]
 
     # --- messages ---------------------------------------------------------------------------------
 
@@ -259,7 +254,7 @@ class Jt808Codec:
             self._answers.acknowledge(frame, AckResult.OK)
 
         event = RadioDeregistered(radio_id=terminal.radio)
-        return self._ledger.owe(pay, [Marked(event, terminal.mark(frame, now))])
+        return self._ledger.owe(pay, [Report(event, None, terminal.mark(frame, now))])
 
     def _register(self, frame: Frame, terminal: Terminal, now: Moment) -> Sequence[Output]:
         """The number in the header is what counts; the body only describes."""
@@ -279,7 +274,7 @@ class Jt808Codec:
                 plate=plate,
             )
         event = RadioRegistered(radio_id=terminal.radio, detail=detail)
-        return self._ledger.owe(pay, [Marked(event, terminal.mark(frame, now))])
+        return self._ledger.owe(pay, [Report(event, None, terminal.mark(frame, now))])
 
     def _authenticate(self, frame: Frame, terminal: Terminal, now: Moment) -> Sequence[Output]:
         """Log-on with a code; the first one of a conversation without 0100 registers the radio."""
@@ -300,18 +295,17 @@ class Jt808Codec:
 
         detail = _detail(imei=auth.imei, software=auth.software)
         event = RadioRegistered(radio_id=terminal.radio, detail=detail)
-        return self._ledger.owe(pay, [Marked(event, terminal.mark(frame, now))])
+        return self._ledger.owe(pay, [Report(event, None, terminal.mark(frame, now))])
 
     def _position(self, frame: Frame, terminal: Terminal, now: Moment) -> Sequence[Output]:
-        marked = self._read(frame, terminal, now, frame.body, "unknown")
-        return self._ledger.owe(lambda: self._answers.acknowledge(frame, AckResult.OK), marked)
+        reports = self._read(frame, terminal, now, frame.body, "unknown")
+        return self._ledger.owe(lambda: self._answers.acknowledge(frame, AckResult.OK), reports)
 
     def _position_answer(self, frame: Frame, terminal: Terminal, now: Moment) -> Sequence[Output]:
         """0201 is itself an answer: nobody waits for one to it."""
         serial, body = read_answered_position(frame.body)
-        marked = self._read(frame, terminal, now, body, "request")
         return [
-            *(Report(each.event, None, *each[1:]) for each in marked),
+            *self._read(frame, terminal, now, body, "request"),
             *self._questions.answered(frame.phone, serial, Message.POSITION_ANSWER),
         ]
 
@@ -319,40 +313,41 @@ class Jt808Codec:
         """Everything that is readable; the terminal would only send the rest the same again."""
         head, bodies = read_batch(frame.body)
         trigger: Trigger = "stored" if head.kind == BATCH_STORED else "time"
-        marked: list[Marked] = []
+        reports: list[Report] = []
         refused: list[Output] = []
         if len(bodies) < head.count:
             detail = f"0704: {len(bodies)} of {head.count} positions are whole"
             refused.append(reject("length", detail, frame.body))
         for body in bodies:
             try:
-                marked += self._read(frame, terminal, now, body, trigger)
+                reports += self._read(frame, terminal, now, body, trigger)
             except WireError as error:
                 refused.append(reject("length", f"0704: {error}", body))
-        if not marked:
+        if not reports:
             self._answers.acknowledge(frame, AckResult.WRONG if refused else AckResult.OK)
             return refused
         return [
-            *self._ledger.owe(lambda: self._answers.acknowledge(frame, AckResult.OK), marked),
+            *self._ledger.owe(lambda: self._answers.acknowledge(frame, AckResult.OK), reports),
             *refused,
         ]
 
     def _read(
         self, frame: Frame, terminal: Terminal, now: Moment, body: bytes, trigger: Trigger
-    ) -> list[Marked]:
-        """The events of one position body, the emergency first; raises WireError.
+    ) -> list[Report]:
+        """The reports of one position body, the emergency first; raises WireError.
 
         Only a report of this moment can say what is not going on: a batch tells of the past.
         """
         reading = self._reader.read(body, terminal.radio, trigger)
         position, fix, raised = reading
         doubt = self._doubt(terminal)
-        alarms: list[Marked] = []
+        alarms: list[Report] = []
         if raised:
             mark = mark_of_alarm(frame.serial, position, fix, now.at)
             stored_at = stored_at_of(position, fix)
             alarms = [
-                Marked(event, mark, stored_at=stored_at) for event in alarms_of(reading, doubt)
+                Report(event, None, mark, stored_at=stored_at)
+                for event in alarms_of(reading, doubt)
             ]
             terminal.alarmed(fix.fix_at)
             if "alarm" in raised and trigger in {"unknown", "time"}:
@@ -360,8 +355,8 @@ class Jt808Codec:
         is_now = trigger in {"unknown", "request"} and not terminal.is_past(fix.fix_at)
         mark = mark_of_fix(frame.serial, position)
         if not is_now or doubt is not None:
-            return [*alarms, Marked(fix, mark)]
-        return [*alarms, Marked(fix, mark, reading.calm, reading.cleared)]
+            return [*alarms, Report(fix, None, mark)]
+        return [*alarms, Report(fix, None, mark, reading.calm, reading.cleared)]
 
     def _doubt(self, terminal: Terminal) -> str | None:
         """Why an alarm of this terminal cannot be believed without asking; None where it can."""

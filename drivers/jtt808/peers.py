@@ -16,7 +16,6 @@ from drivers.jtt808.messages import (
     RegisterResult,
     VendorTime,
 )
-from drivers.jtt808.reports import Marked
 from gateway.model.identity import RadioId, radio_id
 from gateway.model.quantities import Instant
 
@@ -114,17 +113,17 @@ class Ledger:
         self._debts: dict[int, _Debt] = {}
         self._numbers = itertools.count(1)
 
-    def owe(self, pay: Callable[[], None], marked: Sequence[Marked]) -> list[Report]:
-        """Reports with receipts of their own; ``pay`` runs when the last of them is accepted."""
-        debt = _Debt(pay, len(marked))
-        reports = []
-        for each in marked:
+    def owe(self, pay: Callable[[], None], reports: Sequence[Report]) -> list[Report]:
+        """The same with receipts of their own; ``pay`` runs when the last of them is accepted."""
+        debt = _Debt(pay, len(reports))
+        owed = []
+        for report in reports:
             receipt = next(self._numbers)
             self._debts[receipt] = debt
-            reports.append(Report(each.event, receipt, *each[1:]))
+            owed.append(report._replace(receipt=receipt))
         while len(self._debts) > MAX_DEBTS:
             del self._debts[next(iter(self._debts))]
-        return reports
+        return owed
 
     def accept(self, receipt: int) -> None:
         """One event is on disk; a receipt that is unknown or came back before changes nothing."""

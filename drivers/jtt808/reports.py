@@ -21,7 +21,6 @@ from gateway.model.events import (
     EmergencyKind,
     EmergencyRaised,
     PositionFix,
-    RadioEvent,
     Trigger,
 )
 from gateway.model.identity import RadioId
@@ -54,16 +53,6 @@ TRUSTED_CLOCK_NS = 86_400 * NS_PER_S
 # box around it, 1e-6 degrees.
 PLUG_IN_LATITUDES = range(18_000_000, 54_000_001)
 PLUG_IN_LONGITUDES = range(73_000_000, 136_000_001)
-
-
-class Marked(NamedTuple):
-    """A report before it has a receipt; the fields are those of ``drivers.api.Report``."""
-
-    event: RadioEvent
-    same_as: str | None
-    calm: tuple[EmergencyKind, ...] = ()
-    cleared: tuple[EmergencyKind, ...] = ()
-    stored_at: Instant | None = None
 
 
 class Reading(NamedTuple):
