@@ -224,12 +224,12 @@ class EmergencyBook:
         if latest is None:
             return None
         if latest.kind == "call" and latest.is_open and latest.ended_at is not None:
-            return latest if _is_within(self._same_press_s, at, latest.ended_at) else None
+            return latest if at.is_within(self._same_press_s, latest.ended_at) else None
         if not latest.is_told:
             return None
         if not latest.is_open:
             return latest if _is_open_or_closed_within(STRAGGLER_S, latest, at) else None
-        return latest if _is_within(self._same_press_s, at, latest.refreshed_at) else None
+        return latest if at.is_within(self._same_press_s, latest.refreshed_at) else None
 
     def _latest_of(self, key: _Key) -> Emergency | None:
         emergency_id = self._latest.get(key)
@@ -263,12 +263,8 @@ class EmergencyBook:
             self._marks.popitem(last=False)
 
 
-def _is_within(limit_s: float, at: Instant, other: Instant) -> bool:
-    return abs(at.seconds_since(other)) <= limit_s
-
-
 def _is_open_or_closed_within(limit_s: float, state: Emergency, at: Instant) -> bool:
-    return state.closed_at is None or _is_within(limit_s, at, state.closed_at)
+    return state.closed_at is None or at.is_within(limit_s, state.closed_at)
 
 
 def _mark(event: EmergencyRaised, same_as: str | None) -> EventId | None:

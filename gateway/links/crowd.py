@@ -16,6 +16,10 @@ class Crowd(Generic[Member]):
         self._members: dict[str, OrderedDict[Member, None]] = {}  # longest idle first
         self._hosts: dict[int, OrderedDict[str, None]] = {}  # by the number of their members
         self._most = 0  # members of the greediest host
+        self._all = 0  # members
+
+    def __len__(self) -> int:
+        return self._all
 
     def of(self, host: str) -> int:
         """How many members come from ``host``."""
@@ -55,6 +59,7 @@ class Crowd(Generic[Member]):
 
     def _move(self, host: str, before: int, after: int) -> None:
         """``host`` has one member more, or one less."""
+        self._all += after - before
         if before:
             del self._hosts[before][host]
             if not self._hosts[before]:

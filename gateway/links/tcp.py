@@ -161,7 +161,6 @@ class _Reception:
         self._buffer = memoryview(bytearray(READ_BYTES))
         self._group: asyncio.TaskGroup | None = None
         self._clock = clock
-        self._peers = 0
         self._crowd: Crowd[_Visitor] = Crowd()
 
     def open(self, group: asyncio.TaskGroup) -> None:
@@ -188,7 +187,6 @@ class _Reception:
         peer.rename(address_text(address))
         peer.host_name = address[0]
         peer.heard_mono = self._clock.monotonic()
-        self._peers += 1
         self._crowd.came(peer.host_name, peer)
         self._group.create_task(self._serve(peer), name=f"peer {peer.name}")
 
@@ -205,7 +203,6 @@ class _Reception:
 
     def _leave(self, peer: "_Visitor") -> None:
         if self._crowd.left(peer.host_name, peer):
-            self._peers -= 1
             peer.host_name = ""
 
     def _make_room(self) -> bool:
@@ -222,7 +219,7 @@ class _Reception:
             return "not_allowed"
         if self._crowd.of(host) >= self._max_peers_per_address:
             return "too_many_peers"
-        if self._peers < self._max_peers:
+        if len(self._crowd) < self._max_peers:
             return None
         if not self._make_room():
             return "too_many_peers"

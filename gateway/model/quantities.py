@@ -45,6 +45,10 @@ class Instant(int):
         """Seconds from ``earlier`` to this instant; negative where the clock went back."""
         return (self - earlier) / NS_PER_S
 
+    def is_within(self, limit_s: float, other: "Instant") -> bool:
+        """Whether no more than ``limit_s`` lie between the two, whichever is the earlier."""
+        return abs(self - other) <= limit_s * NS_PER_S
+
 
 @lru_cache(maxsize=1024)
 def _second_text(seconds: int) -> str:

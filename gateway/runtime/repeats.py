@@ -28,12 +28,15 @@ class Marks:
         return len(self._last_at)
 
     def has(self, mark: EventId, at: Instant) -> bool:
-        """True where ``mark`` was seen within REPEAT_WINDOW_S; remembers it either way."""
+        """True where ``mark`` was seen within REPEAT_WINDOW_S; remembers it either way.
+
+        What lies ahead was seen before the clock was set back.
+        """
         last_at = self._last_at.pop(mark, None)
         self._last_at[mark] = at
         while self._is_first_over(at):
             self._last_at.popitem(last=False)
-        return last_at is not None and _is_near(at, last_at)
+        return last_at is not None and at.is_within(REPEAT_WINDOW_S, last_at)
 
     def forget(self, mark: EventId) -> None:
         """It could not be stored: its next copy is the first one."""
@@ -41,7 +44,7 @@ class Marks:
 
     def _is_first_over(self, now: Instant) -> bool:
         first_at = next(iter(self._last_at.values()))
-        return len(self._last_at) > self._most or not _is_near(now, first_at)
+        return len(self._last_at) > self._most or not now.is_within(REPEAT_WINDOW_S, first_at)
 
 
 class Repeats:
@@ -59,8 +62,3 @@ class Repeats:
         if marks is None:
             marks = self._ours[radio_id] = Marks(MARKS_PER_RADIO)
         return marks
-
-
-def _is_near(at: Instant, other: Instant) -> bool:
-    """Either way: what lies ahead was seen before the clock was set back."""
-    return abs(at.seconds_since(other)) <= REPEAT_WINDOW_S

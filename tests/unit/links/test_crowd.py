@@ -10,11 +10,11 @@ def test_the_greediest_host_gives_its_longest_idle_member() -> None:
     for host, member in (("a", "a1"), ("b", "b1"), ("b", "b2"), ("b", "b3"), ("c", "c1")):
         crowd.came(host, member)
     crowd.heard("b", "b1")
-    assert (crowd.most(), crowd.first_to_go()) == (3, "b2")
+    assert (len(crowd), crowd.most(), crowd.first_to_go()) == (5, 3, "b2")
     crowd.left("b", "b2")
     crowd.left("b", "b2")
     crowd.left("b", "b3")
-    assert (crowd.most(), crowd.of("b"), crowd.of("nobody")) == (1, 1, 0)
+    assert (len(crowd), crowd.most(), crowd.of("b"), crowd.of("nobody")) == (3, 1, 1, 0)
     crowd.heard("a", "a1")
     assert crowd.first_to_go() == "c1", "of hosts with as many, the one heard longest ago"
 
