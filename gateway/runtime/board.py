@@ -163,7 +163,7 @@ class Board:
         self._bus.publish("unit", key)
 
     def emergency_changed(self, emergency: Emergency) -> None:
-        """An emergency has a new state on disk."""
+        """An emergency has a new state on disk, or is back to the one that is there."""
         self._bus.publish("emergency", emergency.emergency_id)
         self._bus.publish("unit", self._key(emergency.radio_id))
 

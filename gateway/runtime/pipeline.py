@@ -310,7 +310,7 @@ class Pipeline:
                     return
             self._count(event, error)
             if error is not None and undo is not None:
-                self._book.undo(undo)
+                self._undo(undo)
             if emergency is not None and error is None:
                 self._board.emergency_changed(emergency)
             settle(error)
@@ -319,8 +319,14 @@ class Pipeline:
             self._counters.events_waiting -= 1
             self._counters.events_dropped["outbox_full"] += 1
             if undo is not None:
-                self._book.undo(undo)
+                self._undo(undo)
             settle(StoreFullError("the outbox's queue is full"))
+
+    def _undo(self, change: Change) -> None:
+        """What could not be stored has not happened; whoever saw it meanwhile has to look again."""
+        self._book.undo(change)
+        if change.before is not None:
+            self._board.emergency_changed(change.before)
 
     def _count(self, event: AnyEvent | None, error: StoreError | None) -> None:
         """A write has been settled."""

@@ -25,7 +25,6 @@ const TRAIL_MS = 10 * 60_000;
 const TRAIL_POINTS = 300;
 const TRAILS = 2_000; // more units than that have trails from the gateway's history alone
 const COMMANDS_KEPT = 1_000;
-const CLOSED_KEPT = 500; // ids of closed emergencies, so that a late message revives none
 
 export interface TrailPoint extends Point {
   ms: number;
@@ -58,7 +57,6 @@ export class Board {
   #heardMs = performance.now();
   #acceptingMs = performance.now(); // the last word of a gateway that takes alarms in
   #pending: Map<string, Unit> | undefined;
-  #closed = new Set<string>();
   #trails = new Map<string, TrailPoint[]>();
 
   /** Whether the list of alarms is that of now; an empty one says nothing otherwise. */
@@ -166,7 +164,6 @@ export class Board {
     if (said.map?.url !== this.map?.url) this.map = said.map;
     this.commands = [...(said.commands ?? [])].reverse();
     this.possible = said.possible ?? {};
-    this.#closed.clear();
     this.#gather(new Map());
     this.#putUnits(said.units);
     this.hasData = true;
@@ -174,11 +171,6 @@ export class Board {
 
   #putEmergency(emergency: Emergency): void {
     const id = emergency.emergency_id;
-    if (emergency.phase === "closed") this.#rememberClosed(id);
-    else if (this.#closed.has(id)) return;
-    const known = this.emergencies.find((each) => each.emergency_id === id);
-    // A frame on its way while somebody took it must not look as if nobody had.
-    if (known?.phase === "taken" && emergency.phase === "open") return;
     const others = this.emergencies.filter((each) => each.emergency_id !== id);
     this.emergencies = inOrder(
       emergency.phase === "closed" ? others : [...others, emergency],
@@ -222,14 +214,6 @@ export class Board {
     const byId = new Map((this.links ?? []).map((link) => [link.link_id, link]));
     for (const link of links) byId.set(link.link_id, link);
     this.links = [...byId.values()];
-  }
-
-  #rememberClosed(id: string): void {
-    this.#closed.add(id);
-    if (this.#closed.size > CLOSED_KEPT) {
-      const [oldest] = this.#closed;
-      if (oldest !== undefined) this.#closed.delete(oldest);
-    }
   }
 
   #setClock(now: string): void {

@@ -69,10 +69,11 @@ class Desk:
             )
         )
         self.book = EmergencyBook(300)
+        self.bus = Bus()
         self.board = Board(
             roster=self.roster,
             book=self.book,
-            bus=Bus(),
+            bus=self.bus,
             clock=self.clock,
             fresh_s=60,
             silent_s=300,
@@ -283,6 +284,29 @@ def test_an_emergency_that_could_not_be_stored_is_raised_again_by_the_retry() ->
     assert isinstance(desk.settled[0], StoreError)
     desk.report(press(1), "serial 7")
     assert desk.shelf.waiting[0].event is not None
+
+
+def test_who_has_seen_a_taking_that_could_not_be_stored_looks_again() -> None:
+    async def story() -> None:
+        desk = Desk()
+        desk.report(press(0), "serial 7")
+        (raised,) = desk.shelf.settle()
+        assert raised.emergency is not None
+        with desk.bus.subscribe() as changes:
+            desk.report(press(3), "serial 7")
+            task = asyncio.create_task(desk.pipeline.take(raised.emergency.emergency_id, "李明"))
+            await asyncio.sleep(0)
+            repeat, taking = desk.shelf.waiting
+            repeat.settle(None)
+            assert [change.kind for change in changes.drain()].count("emergency") == 1
+            assert [state.phase for state in desk.book.open()] == ["taken"], "as it is seen"
+            taking.settle(StoreError("disk"))
+            assert [change.kind for change in changes.drain()].count("emergency") == 1
+            assert [state.phase for state in desk.book.open()] == ["open"]
+        with pytest.raises(StoreError):
+            await task
+
+    asyncio.run(story())
 
 
 def test_a_full_outbox_refuses_and_counts() -> None:
