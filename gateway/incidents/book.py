@@ -159,11 +159,15 @@ class EmergencyBook:
         return change
 
     def undo(self, change: Change) -> None:
-        """The outbox could not keep ``change``: forget it, so that the radio's retry counts."""
+        """The outbox could not keep ``change``: forget it, so that the radio's retry counts.
+
+        Of a state that has changed again since, what ``change`` brought is taken out.
+        """
         emergency_id = change.after.emergency_id
         if change.before is not None:
-            if self._states.get(emergency_id) is change.after:
-                self._states[emergency_id] = change.before
+            state = self._states.get(emergency_id)
+            if state is not None:
+                self._put(transitions.without(state, change.before, change.after))
             return
         self._states.pop(emergency_id, None)
         key = _key_of(change.after)

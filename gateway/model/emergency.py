@@ -159,6 +159,17 @@ def cleared(state: Emergency, at: Instant) -> Emergency:
     return msgspec.structs.replace(state, cleared_at=at)
 
 
+def without(state: Emergency, before: Emergency, after: Emergency) -> Emergency:
+    """``state`` as if the change from ``before`` to ``after`` had not been, as far as it shows."""
+    taken_back = {
+        field: getattr(before, field)
+        for field in Emergency.__struct_fields__
+        if getattr(after, field) != getattr(before, field)
+        and getattr(after, field) == getattr(state, field)
+    }
+    return msgspec.structs.replace(state, **taken_back)
+
+
 def taken(state: Emergency, event: EmergencyTaken) -> Emergency:
     """A person takes it; taking over from another person is allowed and recorded."""
     return msgspec.structs.replace(

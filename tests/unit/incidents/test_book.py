@@ -36,6 +36,22 @@ def test_the_first_frame_raises_and_the_next_one_refreshes() -> None:
     assert second.after.frames == 2
 
 
+@pytest.mark.parametrize("is_repeat_stored", [True, False])
+def test_a_taking_that_was_not_stored_is_gone_whatever_came_after_it(
+    *, is_repeat_stored: bool
+) -> None:
+    desk = book()
+    emergency_id = desk.raise_or_refresh(press(0), None).after.emergency_id
+    taking = desk.take(EmergencyTaken(emergency_id=emergency_id, by="李", received_at=at(1)))
+    repeat = desk.raise_or_refresh(press(2), None)
+    desk.undo(taking)
+    if not is_repeat_stored:
+        desk.undo(repeat)
+    (state,) = desk.open()
+    assert (state.phase, state.taken_by, state.taken_at) == ("open", None, None)
+    assert (state.frames, state.refreshed_at) == ((2, at(2)) if is_repeat_stored else (1, at(0)))
+
+
 def test_one_frame_sent_a_thousand_times_over_a_day_is_one_emergency() -> None:
     desk = book()
     ids = {
